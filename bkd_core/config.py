@@ -1,0 +1,274 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a training run: dataclasses that check themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union
+
+from bkd_core.errors import InputError
+from bkd_core.labels import get_label_space
+
+
+def _require(condition: bool, setting: str, got: Any, expected: str) -> None:
+    if not condition:
+        raise InputError(f'{setting}: got {got!r}; expected {expected}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """
+    A data set.
+
+    :param name: One of `bkd_core.datasets.DATASETS`.
+    :param root: Its folder, relative to the data root; empty for a generated set.
+    :param options: The data set's own settings.
+    """
+
+    name: str = 'streets'
+    root: str = ''
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """
+    The network that is trained.
+
+    :param network: One of `bkd_core.models.MODELS`.
+    :param options: The network's own settings.
+    :param input_height: Short side, in pixels, at which the network sees a frame.
+    :param init: Model directory to start from, or 'stage:NAME' for an earlier stage of the
+        same experiment; None starts from the network's own initialisation (ImageNet).
+    """
+
+    network: str = 'lite_fpn'
+    options: dict[str, Any] = field(default_factory=dict)
+    input_height: int = 352
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(self.input_height >= 32, 'model.input_height', self.input_height, 'at least 32')
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """
+    What is done to a training image, in this order: scale, crop, flip, then colours.
+
+    :param crop_size: (height, width) of the crops, pixels, multiples of 32.
+    :param source_scale: Range of the random scale of source images, relative to
+        `model.input_height`.
+    :param target_scale: The same for target images.
+    :param flip: Mirror half of the images.
+    :param color_jitter: Strength of brightness, contrast, saturation and hue changes of the
+        images that the student learns from; 0 switches them off.
+    :param blur: Probability of a Gaussian blur of those images.
+    """
+
+    crop_size: tuple[int, int] = (224, 224)
+    source_scale: tuple[float, float] = (0.75, 1.5)
+    target_scale: tuple[float, float] = (0.75, 1.5)
+    flip: bool = True
+    color_jitter: float = 0.3
+    blur: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            all(side >= 32 and side % 32 == 0 for side in self.crop_size),
+            'augmentation.crop_size', self.crop_size, 'two multiples of 32')
+        for name in ('source_scale', 'target_scale'):
+            low, high = getattr(self, name)
+            _require(0 < low <= high, f'augmentation.{name}', (low, high), '0 < low <= high')
+        _require(
+            0 <= self.color_jitter <= 1, 'augmentation.color_jitter', self.color_jitter,
+            '0 to 1')
+        _require(0 <= self.blur <= 1, 'augmentation.blur', self.blur, '0 to 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """
+    AdamW with a linear warm-up and a polynomial decay to zero.
+
+    :param learning_rate: Peak rate of the pretrained trunk.
+    :param head_multiplier: The decoder's rate is this many times higher.
+    :param weight_decay: Decoupled weight decay; not applied to norms and biases.
+    :param warmup_steps: Steps of linear warm-up.
+    :param power: Power of the decay.
+    :param clip_norm: Gradients are scaled down to this L2 norm; 0 switches it off.
+    """
+
+    learning_rate: float = 3e-4
+    head_multiplier: float = 5.0
+    weight_decay: float = 0.01
+    warmup_steps: int = 20
+    power: float = 0.9
+    clip_norm: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            self.learning_rate > 0, 'optimizer.learning_rate', self.learning_rate, 'above 0')
+        for name in ('head_multiplier', 'weight_decay', 'warmup_steps', 'power', 'clip_norm'):
+            value = getattr(self, name)
+            _require(value >= 0, f'optimizer.{name}', value, 'at least 0')
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOnlyConfig:
+    """Supervised training on the source (on a labelled target it is the oracle)."""
+
+    name: Literal['source_only'] = 'source_only'
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTrainingConfig:
+    """
+    DACS (Tranheden et al. 2021): EMA teacher, ClassMix, confidence-weighted pseudo-labels.
+
+    :param ema_decay: Decay of the teacher's moving average; ramped up as 1 - 1/(step + 1).
+    :param confidence_threshold: A pseudo-label's image weighs as much as its share of pixels
+        above this confidence.
+    :param lambda_mixed: Weight of the loss on the mixed images.
+    """
+
+    name: Literal['self_training'] = 'self_training'
+    ema_decay: float = 0.999
+    confidence_threshold: float = 0.968
+    lambda_mixed: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(0 <= self.ema_decay < 1, 'method.ema_decay', self.ema_decay, '0 to below 1')
+        _require(
+            0 < self.confidence_threshold < 1, 'method.confidence_threshold',
+            self.confidence_threshold, 'between 0 and 1')
+        _require(self.lambda_mixed >= 0, 'method.lambda_mixed', self.lambda_mixed, 'at least 0')
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningConfig:
+    """
+    Image-wise hard pixel mining. The paper's formula is not known to us: both are inferred.
+
+    :param form: 'top_k' keeps the hardest pixels of each image, 'focal' weighs all by their
+        hardness, 'none' weighs all equally.
+    :param ratio: Share of an image's pixels that top_k keeps.
+    :param min_pixels: top_k keeps at least this many.
+    :param gamma: Power of focal's hardness.
+    :param share: Part of the weight that mining decides; the rest is 1 for every pixel.
+    """
+
+    form: Literal['none', 'top_k', 'focal'] = 'focal'
+    ratio: float = 0.3
+    min_pixels: int = 256
+    gamma: float = 1.0
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(0 < self.ratio <= 1, 'method.mining.ratio', self.ratio, 'above 0, at most 1')
+        _require(self.min_pixels >= 1, 'method.mining.min_pixels', self.min_pixels, '1 or more')
+        _require(self.gamma >= 0, 'method.mining.gamma', self.gamma, 'at least 0')
+        _require(0 <= self.share <= 1, 'method.mining.share', self.share, '0 to 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilateralDistillationConfig:
+    """
+    Bilateral Knowledge Distillation (Wang & Li 2022).
+
+    The weights' published values are not known to us; each is a setting.
+
+    :param teacher: Model directory of the fixed teacher, or 'stage:NAME'.
+    :param temperature: T of the teacher's softmax.
+    :param lambda_soft: Weight of the teacher's soft label on the source (lambda_s).
+    :param lambda_target: Weight of target-flow distillation (lambda_t); 0 switches it off.
+    :param lambda_entropy: Weight of the student's entropy on the target (lambda_e).
+    :param source_flow: Train on the source at all.
+    :param kl_direction: 'forward' is KL(teacher || student), 'reverse' the other way.
+    :param teacher_flip: Average the teacher's soft label over the image and its mirror image.
+    :param confidence_cap: Target pixels are mined only up to this teacher confidence ratio: a
+        pixel's mining weight is multiplied by its teacher confidence to this power; 0 is off.
+    :param mining: Image-wise hard pixel mining.
+    """
+
+    name: Literal['bilateral_distillation'] = 'bilateral_distillation'
+    teacher: str = ''
+    temperature: float = 1.0
+    lambda_soft: float = 0.5
+    lambda_target: float = 1.0
+    lambda_entropy: float = 0.05
+    source_flow: bool = True
+    kl_direction: Literal['forward', 'reverse'] = 'forward'
+    teacher_flip: bool = True
+    confidence_cap: float = 1.0
+    mining: MiningConfig = field(default_factory=MiningConfig)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(self.temperature > 0, 'method.temperature', self.temperature, 'above 0')
+        for name in ('lambda_soft', 'lambda_target', 'lambda_entropy', 'confidence_cap'):
+            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
+        _require(
+            self.source_flow or self.lambda_target > 0, 'method.source_flow', False,
+            'true, or lambda_target above 0: else nothing is learnt')
+
+
+MethodConfig = Union[SourceOnlyConfig, SelfTrainingConfig, BilateralDistillationConfig]
+METHOD_CONFIGS = {
+    'source_only': SourceOnlyConfig,
+    'self_training': SelfTrainingConfig,
+    'bilateral_distillation': BilateralDistillationConfig,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """
+    One training run.
+
+    :param label_space: Label space of the network; the data sets' labels are mapped into it.
+    :param source: Labelled images.
+    :param target: Images whose labels are never read.
+    :param validation: Labelled images of the target domain, for measuring only.
+    :param method: How to learn; its name chooses its settings.
+    :param steps: Optimizer steps.
+    :param batch_size: Crops of each domain in a step.
+    :param seed: Everything random follows from it.
+    :param precision: 'float32', 'bfloat16' (autocast) or 'auto' (bfloat16 on a GPU that has it).
+    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    :param loss_stride: Losses are computed at one pixel in this many, each way.
+    :param checkpoint_steps: A checkpoint is written after this many steps.
+    :param num_workers: Loader processes; 0 loads in the training process.
+    """
+
+    label_space: str = 'street9'
+    source: DataConfig = field(default_factory=DataConfig)
+    target: DataConfig = field(default_factory=DataConfig)
+    validation: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    method: MethodConfig = field(default_factory=SourceOnlyConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 400
+    batch_size: int = 4
+    seed: int = 0
+    precision: Literal['auto', 'float32', 'bfloat16'] = 'auto'
+    device: str = 'auto'
+    loss_stride: int = 2
+    checkpoint_steps: int = 50
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        get_label_space(self.label_space)
+        for name in ('steps', 'batch_size', 'checkpoint_steps'):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        _require(self.loss_stride in (1, 2, 4), 'loss_stride', self.loss_stride, '1, 2 or 4')
+        _require(self.num_workers >= 0, 'num_workers', self.num_workers, 'at least 0')
+        _require(self.seed >= 0, 'seed', self.seed, 'at least 0')

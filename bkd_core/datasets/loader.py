@@ -1,0 +1,92 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches that pair source and target crops; each follows from the seed and the step alone."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from bkd_core.batch import DomainBatch
+from bkd_core.config import TrainingConfig
+from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.transforms import random_crop
+from bkd_core.labels import get_label_space, id_mapping
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+
+class StepBatches(Dataset):
+    """
+    The batch of any step, by its number: resuming needs no loader state.
+
+    Every pass over a data set uses a new permutation, so that no image comes twice before all
+    came once.
+
+    :param source: Labelled images.
+    :param target: Images of the target, or None; their labels are never read.
+    :param config: The run's configuration.
+    """
+
+    def __init__(
+        self, source: SegmentationDataset, target: SegmentationDataset | None,
+        config: TrainingConfig,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.config = config
+        self.mapping = id_mapping(source.label_space, get_label_space(config.label_space))
+
+    def __getitem__(self, step: int) -> DomainBatch:
+        """
+        Return the batch of a step.
+
+        :param step: Number of the step, from 0.
+        """
+        images, labels = self._crops(self.source, step, domain=0)
+        targets = None if self.target is None else self._crops(self.target, step, domain=1)[0]
+        return DomainBatch(source_images=images, source_labels=labels, target_images=targets)
+
+    def _crops(
+        self, dataset: SegmentationDataset, step: int, *, domain: int,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        augmentation = self.config.augmentation
+        images, labels = [], []
+        for position in range(self.config.batch_size):
+            count = step * self.config.batch_size + position
+            rng = np.random.default_rng([self.config.seed, domain, count])
+            index = self._index(len(dataset), count, domain)
+            image, label = random_crop(
+                dataset.image(index),
+                self.mapping[dataset.labels(index)] if domain == 0 else None,
+                rng=rng, crop_size=augmentation.crop_size, flip=augmentation.flip,
+                input_height=self.config.model.input_height,
+                scale=augmentation.source_scale if domain == 0 else augmentation.target_scale)
+            images.append(image)
+            labels.append(label)
+        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch, torch.from_numpy(np.stack(labels)).long() if domain == 0 else None
+
+    def _index(self, length: int, count: int, domain: int) -> int:
+        epoch, position = divmod(count, length)
+        order = np.random.default_rng([self.config.seed, 2 + domain, epoch]).permutation(length)
+        return int(order[position])
+
+
+def make_loader(
+    source: SegmentationDataset, target: SegmentationDataset | None, config: TrainingConfig, *,
+    first_step: int = 0,
+) -> Iterator[DomainBatch]:
+    """
+    Return the batches from a step on to the end of the run.
+
+    :param source: Labelled images.
+    :param target: Unlabelled images, or None.
+    :param config: The run's configuration.
+    :param first_step: The step to begin with.
+    """
+    return iter(DataLoader(
+        StepBatches(source, target, config), batch_size=None,
+        sampler=range(first_step, config.steps), num_workers=config.num_workers,
+        prefetch_factor=2 if config.num_workers else None))

@@ -1,0 +1,126 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare a segmenter with the labels of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from typing import Any, Callable, Protocol
+
+from bkd_core.errors import InputError
+from bkd_core.evaluation.confusion import ConfusionMatrix
+from bkd_core.labels import id_mapping, LabelSpace
+import numpy as np
+
+
+class LabelledFrames(Protocol):
+    """The part of a data set that evaluation needs."""
+
+    label_space: LabelSpace
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+
+    def name(self, index: int) -> str:
+        """Return a frame's name."""
+
+    def image(self, index: int) -> np.ndarray:
+        """Return (H, W, 3) uint8 RGB."""
+
+    def labels(self, index: int) -> np.ndarray:
+        """Return (H, W) uint8 in `label_space`, 255 to ignore."""
+
+
+class Prediction(Protocol):
+    """What a segmenter answers; its `mean_entropy` is averaged where it has one."""
+
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """
+    How well a segmenter did on a data set.
+
+    :param miou: Mean IoU over the classes that occur in the truth, 0 to 1.
+    :param iou: IoU by class name, 0 to 1; NaN for a class without a true pixel.
+    :param pixel_accuracy: Share of labelled pixels that were right, 0 to 1.
+    :param mean_entropy: Mean entropy of the predictions, nats; NaN if they carry none.
+    :param num_frames: How many frames it was measured on.
+    """
+
+    miou: float
+    iou: dict[str, float]
+    pixel_accuracy: float
+    mean_entropy: float
+    num_frames: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON and YAML; None stands for NaN, which JSON lacks."""
+        return {
+            'miou': _finite(self.miou),
+            'iou': {name: _finite(value) for name, value in self.iou.items()},
+            'pixel_accuracy': _finite(self.pixel_accuracy),
+            'mean_entropy': _finite(self.mean_entropy),
+            'num_frames': self.num_frames,
+        }
+
+
+def evaluate(
+    segmenter: Callable[[np.ndarray], Prediction], dataset: LabelledFrames, *,
+    label_space: LabelSpace, progress: Callable[[int], None] | None = None,
+) -> Scores:
+    """
+    Run a segmenter over a data set and compare its labels with the truth.
+
+    :param segmenter: Frame in, object with `labels` out, such as a `Segmenter`.
+    :param dataset: Frames with labels, in a label space of its own.
+    :param label_space: The space that the segmenter answers in. The truth is mapped into it;
+        true classes without a counterpart are ignored.
+    :param progress: Called after each frame with the number of frames done.
+    :raises InputError: If the data set is empty or a frame and its labels don't fit.
+    """
+    if not len(dataset):
+        raise InputError('evaluation: the data set has no frames')
+    mapping = id_mapping(dataset.label_space, label_space)
+    confusion = ConfusionMatrix(label_space.num_classes)
+    entropies = []
+    for index in range(len(dataset)):
+        prediction = segmenter(dataset.image(index))
+        try:
+            confusion.update(mapping[dataset.labels(index)], prediction.labels)
+        except InputError as error:
+            raise InputError(f"frame '{dataset.name(index)}': {error}") from error
+        entropies.append(getattr(prediction, 'mean_entropy', math.nan))
+        if progress is not None:
+            progress(index + 1)
+    return scores_of(
+        confusion, label_space, mean_entropy=float(np.mean(entropies)),
+        num_frames=len(dataset))
+
+
+def scores_of(
+    confusion: ConfusionMatrix, label_space: LabelSpace, *, mean_entropy: float,
+    num_frames: int,
+) -> Scores:
+    """
+    Return the scores of a finished count.
+
+    :param confusion: The count.
+    :param label_space: Names of its classes.
+    :param mean_entropy: To be handed on.
+    :param num_frames: To be handed on.
+    """
+    occurs = confusion.counts.sum(axis=1) > 0
+    iou = np.where(occurs, confusion.iou(), np.nan)
+    return Scores(
+        miou=confusion.miou(),
+        iou=dict(zip(label_space.classes, iou.tolist())),
+        pixel_accuracy=confusion.pixel_accuracy,
+        mean_entropy=mean_entropy,
+        num_frames=num_frames)
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value

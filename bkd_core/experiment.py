@@ -1,0 +1,188 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Run the stages of a configuration: train, save, export, measure, write the card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import subprocess
+import time
+
+import bkd_core
+from bkd_core import atomic, model_directory
+from bkd_core.config import TrainingConfig
+from bkd_core.config_file import to_yaml
+from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.open_dataset import open_dataset
+from bkd_core.errors import InputError
+from bkd_core.evaluation import evaluate, Scores
+from bkd_core.export import check_parity, export_onnx
+from bkd_core.inference import Segmenter
+from bkd_core.labels import get_label_space
+from bkd_core.methods import METHODS
+from bkd_core.model_card import model_card
+from bkd_core.model_directory import ModelSpec
+from bkd_core.models import load_network, save_weights
+from bkd_core.progress import progress_bar
+from bkd_core.training import choose_device, Trainer
+from bkd_core.training.checkpoint import CHECKPOINT
+from torch import nn
+
+
+def run_experiment(
+    stages: dict[str, TrainingConfig], *, output: Path, data_root: Path | None,
+    only: tuple[str, ...] = (),
+) -> dict[str, Scores]:
+    """
+    Run the stages that are not finished yet, each into a folder of its own.
+
+    :param stages: From `load_experiment`.
+    :param output: Folder of the experiment; stage NAME becomes the model directory output/NAME.
+    :param data_root: Folder that the data sets' roots are relative to.
+    :param only: Names of the stages to run; empty for all.
+    :return: The scores of the stages that were run or found finished.
+    :raises InputError: If a stage's folder belongs to other settings, or data is missing.
+    """
+    for name in only:
+        if name not in stages:
+            raise InputError(f"stage '{name}': the configuration has {list(stages)}")
+    scores = {}
+    for name, config in stages.items():
+        if not only or name in only:
+            scores[name] = run_stage(
+                name, config, directory=output / name, data_root=data_root)
+    return scores
+
+
+def run_stage(
+    name: str, config: TrainingConfig, *, directory: Path, data_root: Path | None,
+) -> Scores:
+    """
+    Train one network into a model directory; a finished one is only read.
+
+    :param name: Name of the stage, for people.
+    :param config: Its configuration.
+    :param directory: The model directory; 'stage:OTHER' is the directory OTHER beside it.
+    :param data_root: Folder that the data sets' roots are relative to.
+    :return: Its scores on the validation set.
+    :raises InputError: If the folder belongs to other settings, or data is missing.
+    """
+    if (directory / model_directory.METRICS).exists():
+        return _read_finished(config, directory)
+    validation = open_dataset(config.validation, data_root)
+    began = time.perf_counter()
+    network, seconds = _train(name, config, directory, data_root)
+    spec = ModelSpec(
+        name=name, network=config.model.network, network_options=config.model.options,
+        label_space=get_label_space(config.label_space),
+        input_height=config.model.input_height)
+    write_model(directory, network, spec, config, validation)
+    scores = measure(directory, validation, description=f'{name}: measure')
+    metrics = {
+        'scores': scores.to_dict(), 'runtime': 'onnxruntime', 'version': bkd_core.__version__,
+        'parameters': sum(weight.numel() for weight in network.parameters()),
+        'uses_target': METHODS[config.method.name].uses_target,
+        'device': str(choose_device(config.device)), 'commit': commit(), 'seed': config.seed,
+        'steps': config.steps, 'seconds': round(seconds, 1),
+        'seconds_in_all': round(time.perf_counter() - began, 1),
+    }
+    atomic.write_text(
+        directory / model_directory.CARD, model_card(spec.name, config, metrics))
+    atomic.write_text(directory / model_directory.METRICS, json.dumps(metrics, indent=1))
+    (directory / CHECKPOINT).unlink(missing_ok=True)
+    return scores
+
+
+def write_model(
+    directory: Path, network: nn.Module, spec: ModelSpec, config: TrainingConfig,
+    frames: SegmentationDataset, *, half_precision: bool = False,
+) -> None:
+    """
+    Write a model directory; `model.yaml` comes last, so a torn one is not taken for a model.
+
+    :param directory: Where; it is made if it is missing.
+    :param network: Trained network, on the CPU, in evaluation mode.
+    :param spec: Its description.
+    :param config: The resolved configuration of its run.
+    :param frames: Real frames on which the export must agree with the network.
+    :param half_precision: Store weights as float16.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    save_weights(network, directory / model_directory.WEIGHTS, half_precision=half_precision)
+    onnx_path = directory / model_directory.ONNX
+    export_onnx(network, spec, onnx_path, half_precision_weights=half_precision)
+    check_parity(network, onnx_path, spec, [frames.image(0), frames.image(len(frames) - 1)])
+    atomic.write_text(directory / model_directory.CONFIG, to_yaml(config))
+    model_directory.write_spec(directory, spec)
+
+
+def measure(directory: Path, validation: SegmentationDataset, *, description: str) -> Scores:
+    """
+    Score a model directory on labelled frames, through the runtime that a robot uses.
+
+    :param directory: The model directory.
+    :param validation: Labelled frames.
+    :param description: Text of the progress bar.
+    """
+    segmenter = Segmenter.load(directory)
+    with progress_bar(description, len(validation)) as advance:
+        return evaluate(
+            segmenter, validation, label_space=segmenter.label_space, progress=advance)
+
+
+def commit() -> str:
+    """Return the commit of the checkout that this code runs from, or 'unknown'."""
+    try:
+        answer = subprocess.run(
+            ['git', 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True,
+            text=True, timeout=10, cwd=Path(__file__).parent, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 'unknown'
+    return answer.stdout.strip()
+
+
+def _train(
+    name: str, config: TrainingConfig, directory: Path, data_root: Path | None,
+) -> tuple[nn.Module, float]:
+    uses_target = METHODS[config.method.name].uses_target
+    teacher = getattr(config.method, 'teacher', None)
+    stages = directory.parent
+    trainer = Trainer(
+        config, directory=directory, source=open_dataset(config.source, data_root),
+        target=open_dataset(config.target, data_root) if uses_target else None,
+        teacher=_load('method.teacher', teacher, config, stages),
+        initial=_load('model.init', config.model.init, config, stages))
+    began = time.perf_counter()
+    with progress_bar(f'{name}: train', config.steps) as advance:
+        network = trainer.run(on_step=lambda step, losses: advance(step, _note(losses)))
+    return network, time.perf_counter() - began
+
+
+def _load(
+    setting: str, model: str | None, config: TrainingConfig, stages: Path,
+) -> nn.Module | None:
+    """Return the network of a model directory or of 'stage:NAME'; None if there is none."""
+    if model is None:
+        return None
+    directory = stages / model[len('stage:'):] if model.startswith('stage:') else model
+    space = model_directory.read_spec(model_directory.resolve(directory)).label_space
+    if space.classes != get_label_space(config.label_space).classes:
+        raise InputError(
+            f"{setting}: '{model}' was trained in the label space '{space.name}'; this run's "
+            f"label_space is '{config.label_space}'. They must have the same classes")
+    return load_network(directory)
+
+
+def _note(losses: dict[str, float]) -> str:
+    return ' '.join(f'{name} {value:.3f}' for name, value in losses.items())
+
+
+def _read_finished(config: TrainingConfig, directory: Path) -> Scores:
+    written = (directory / model_directory.CONFIG).read_text(encoding='utf-8')
+    if written != to_yaml(config):
+        raise InputError(
+            f'{directory}: a finished model with other settings is here. Give another --output, '
+            f'restore the settings (they are in {model_directory.CONFIG}), or delete the folder')
+    metrics = json.loads((directory / model_directory.METRICS).read_text(encoding='utf-8'))
+    return Scores.from_dict(metrics['scores'])

@@ -1,0 +1,7 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a camera frame to labels; imports torch only if its runtime is asked for."""
+
+from bkd_core.inference.segmenter import Segmentation, Segmenter
+
+__all__ = ['Segmentation', 'Segmenter']

@@ -1,0 +1,107 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a model directory's ONNX file by ONNX Runtime."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from bkd_core import model_directory
+from bkd_core.errors import InputError
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+
+class OnnxRuntime:
+    """
+    A loaded ONNX file: uint8 image in, coarse logits out.
+
+    :param directory: The model directory.
+    :param spec: Its `model.yaml`.
+    :param num_threads: Threads of one inference; 0 leaves the choice to ONNX Runtime.
+    :param device: 'auto' (CUDA where it works, else CPU), 'cpu' or 'cuda'.
+    :raises InputError: If the file is missing, damaged or of another model, or the device is
+        not there.
+    """
+
+    name = 'onnxruntime'
+
+    def __init__(
+        self, directory: Path, spec: model_directory.ModelSpec, *, num_threads: int,
+        device: str,
+    ) -> None:
+        self.path = model_directory.verify(directory, spec, model_directory.ONNX)
+        self._session = _open_session(self.path, num_threads, device)
+        _check_interface(self._session, self.path, spec.label_space.num_classes)
+
+    def logits(self, image: np.ndarray) -> np.ndarray:
+        """
+        Run the network.
+
+        :param image: (h, w, 3) uint8 RGB at the network's size.
+        :return: (C, h / stride, w / stride) float32.
+        """
+        return self._session.run(['logits'], {'image': image[None]})[0][0]
+
+
+def _open_session(path: Path, num_threads: int, device: str):
+    onnxruntime = _import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin while they wait take the processor from everything else on a robot.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    providers = _providers(device, onnxruntime.get_available_providers())
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # the library raises a dozen unrelated types
+        raise InputError(
+            f'{path}: ONNX Runtime {onnxruntime.__version__} cannot load it, so it is damaged or '
+            f'made for a newer version: {error}. Export the model again') from error
+    used = session.get_providers()[0]
+    if device == 'cuda' and used != providers[0]:
+        raise InputError(
+            "device 'cuda': ONNX Runtime could not start CUDA. Check the driver, CUDA and cuDNN, "
+            "or set device 'cpu'")
+    logger.info('%s runs on %s', path, used)
+    return session
+
+
+def _import_onnxruntime():
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            f'onnxruntime cannot be imported ({error}): pip install onnxruntime') from error
+    return onnxruntime
+
+
+def _providers(device: str, available: list[str]) -> list[str]:
+    cpu, cuda = 'CPUExecutionProvider', 'CUDAExecutionProvider'
+    if device == 'cpu' or (device == 'auto' and cuda not in available):
+        return [cpu]
+    if device == 'auto':
+        return [cuda, cpu]
+    if cuda not in available:
+        raise InputError(
+            "device 'cuda': this onnxruntime is built without CUDA. Install onnxruntime-gpu in "
+            "place of onnxruntime, or set device 'cpu'")
+    return [cuda, cpu]
+
+
+def _check_interface(session, path: Path, num_classes: int) -> None:
+    """Compare the graph's inputs and outputs with what `bkd_core.export` writes."""
+    inputs = [(i.name, i.type, len(i.shape)) for i in session.get_inputs()]
+    outputs = {o.name: o.shape for o in session.get_outputs()}
+    if inputs != [('image', 'tensor(uint8)', 4)] or 'logits' not in outputs:
+        raise InputError(
+            f"{path}: expected one input 'image', uint8 (1, h, w, 3), and an output 'logits'; got "
+            f'inputs {inputs} and outputs {list(outputs)}. Export the model again')
+    channels = outputs['logits'][1]
+    if isinstance(channels, int) and channels != num_classes:
+        raise InputError(
+            f'{path}: its logits have {channels} classes, but the label space in '
+            f'{model_directory.MODEL_YAML} has {num_classes}. They are of different models')

@@ -1,0 +1,180 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The one way from a frame to labels, the same for the command line, ROS and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from bkd_core import model_directory
+from bkd_core.errors import InputError, unknown_name
+from bkd_core.inference.upsampling import labels_and_confidence, mean_entropy
+from bkd_core.model_directory import ModelSpec
+import cv2
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+RUNTIMES = ('auto', 'onnxruntime', 'torch')
+# Beyond this ratio of the sides a frame is squeezed: keeping the aspect of a strip of a few
+# pixels' width would need an image of gigabytes.
+MAX_ASPECT = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation:
+    """
+    What a network says about one frame, at the frame's size.
+
+    :param labels: (H, W) uint8 train ids of the model's label space.
+    :param confidence: (H, W) uint8, 255 times the winner's probability, rounded; None if it
+        was not asked for.
+    :param mean_entropy: Mean entropy of the network's own output pixels, in nats.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None
+    mean_entropy: float
+
+
+class Runtime(Protocol):
+    """Runs a network: ONNX Runtime or torch."""
+
+    name: str
+    path: Path
+
+    def logits(self, image: np.ndarray) -> np.ndarray:
+        """Return (C, h / stride, w / stride) float32 for (h, w, 3) uint8 RGB."""
+
+
+class Segmenter:
+    """
+    Segment frames with a model directory.
+
+    :param directory: The model directory, kept for the record.
+    :param spec: Its `model.yaml`, with the input height in force.
+    :param runtime: What runs the network. `load` finds one.
+    """
+
+    def __init__(self, directory: Path, spec: ModelSpec, runtime: Runtime) -> None:
+        self.directory = directory
+        self.spec = spec
+        self.label_space = spec.label_space
+        self.runtime = runtime.name
+        self._runtime = runtime
+
+    @classmethod
+    def load(
+        cls, model: str | Path = 'default', *, runtime: str = 'auto', num_threads: int = 0,
+        input_height: int | None = None, device: str = 'auto',
+    ) -> Segmenter:
+        """
+        Load a model.
+
+        :param model: A model directory, or 'default' for the student that comes along.
+        :param runtime: 'onnxruntime', 'torch', or 'auto': ONNX Runtime if the directory holds
+            an ONNX file, else torch.
+        :param num_threads: Processor threads of one inference; 0 leaves the choice to the
+            runtime.
+        :param input_height: Short side of what the network sees, in pixels, instead of the
+            model's own: smaller is faster and coarser.
+        :param device: 'auto', 'cpu' or 'cuda'.
+        :raises InputError: If the model, a file of it, a setting or a library is at fault.
+        """
+        if num_threads < 0:
+            raise InputError(f'num_threads: expected 0 or more; got {num_threads}')
+        directory = model_directory.resolve(model)
+        spec = model_directory.read_spec(directory)
+        if input_height is not None:
+            spec = replace(spec, input_height=input_height)
+        chosen = _choose_runtime(directory, runtime)
+        loaded = chosen(directory, spec, num_threads=num_threads, device=device)
+        logger.info("model '%s' (%s) runs by %s", spec.name, directory, loaded.name)
+        return cls(directory, spec, loaded)
+
+    def __call__(self, frame: np.ndarray, *, with_confidence: bool = True) -> Segmentation:
+        """
+        Segment a frame.
+
+        :param frame: (H, W, 3) uint8 RGB, any size.
+        :param with_confidence: False saves time where only labels are wanted.
+        :raises InputError: If it is no such array.
+        """
+        logits = self.logits(frame)
+        labels, confidence = labels_and_confidence(
+            logits, *frame.shape[:2], with_confidence=with_confidence)
+        return Segmentation(
+            labels=labels, confidence=confidence, mean_entropy=mean_entropy(logits))
+
+    def logits(self, frame: np.ndarray) -> np.ndarray:
+        """
+        Return the network's own answer, before it is brought to the frame's size.
+
+        :param frame: (H, W, 3) uint8 RGB, any size.
+        :return: (C, h / stride, w / stride) float32, (h, w) being the network's size.
+        :raises InputError: If the frame is no such array, or the network is not the spec's.
+        """
+        _check_frame(frame)
+        logits = self._runtime.logits(resize_frame(frame, self.spec))
+        if len(logits) != self.label_space.num_classes:
+            raise InputError(
+                f'{self._runtime.path}: its logits have {len(logits)} classes, but label space '
+                f"'{self.label_space.name}' has {self.label_space.num_classes}")
+        return logits
+
+    def warm_up(self, height: int, width: int) -> None:
+        """
+        Run once on a grey frame, so that the first real one is not the slow one.
+
+        :param height: Height of the frames to come.
+        :param width: Width of the frames to come.
+        """
+        self(np.full((height, width, 3), 127, np.uint8))
+
+
+def resize_frame(frame: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """
+    Resize a frame to the size at which the network sees it.
+
+    :param frame: (H, W, 3) uint8.
+    :param spec: The model.
+    :return: (h, w, 3) uint8, C-contiguous.
+    """
+    height, width = frame.shape[:2]
+    limit = MAX_ASPECT * min(height, width)
+    size = model_directory.network_size(spec, min(height, limit), min(width, limit))
+    if size == (height, width):
+        return np.ascontiguousarray(frame)
+    shrinks = height > 2 * size[0] or width > 2 * size[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=interpolation)
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+        got = getattr(frame, 'dtype', type(frame).__name__)
+        raise InputError(f'frame: expected a uint8 array (H, W, 3) in RGB order; got {got}')
+    if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise InputError(
+            f'frame: expected the shape (H, W, 3), H and W at least 1; got {frame.shape}')
+
+
+def _choose_runtime(directory: Path, runtime: str) -> type[Runtime]:
+    if runtime not in RUNTIMES:
+        raise unknown_name('runtime', runtime, RUNTIMES)
+    if runtime == 'auto':
+        has_onnx = (directory / model_directory.ONNX).is_file()
+        runtime = 'onnxruntime' if has_onnx else 'torch'
+    if runtime == 'onnxruntime':
+        from bkd_core.inference.onnx_runtime import OnnxRuntime
+        return OnnxRuntime
+    try:
+        from bkd_core.inference.torch_runtime import TorchRuntime
+    except ImportError as error:
+        raise InputError(
+            f"model '{directory}': runtime 'torch' needs a package that cannot be imported "
+            f'({error}): pip install "bkd_ros[train]"') from error
+    return TorchRuntime

@@ -1,0 +1,174 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Bilateral Knowledge Distillation: the student learns from a fixed, adapted teacher."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from bkd_core.batch import DomainBatch
+from bkd_core.config import BilateralDistillationConfig
+from bkd_core.labels import IGNORE_INDEX
+from bkd_core.losses import (
+    cross_entropy,
+    entropy,
+    kl_divergence,
+    log_probabilities,
+    mine_hard_pixels,
+    soft_cross_entropy,
+    target_class_probability,
+    weighted_mean,
+)
+from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
+import torch
+from torch import nn, Tensor
+
+
+class BilateralDistillation:
+    """
+    BKD: Wang & Li 2022, IROS, pp. 10177-10184.
+
+    Source-flow distillation: cross-entropy with the ground truth and with the teacher's soft
+    label. Target-flow distillation: Kullback-Leibler divergence to the teacher's soft label and
+    the student's entropy. Image-wise hard pixel mining weighs both. The weights' values and the
+    mining's formula are inferred, the paper's are not known to us: see the settings.
+
+    :param student: Images of 0 to 1 -> logits.
+    :param teacher: The same, of any architecture; it is fixed and sees unchanged images.
+    :param settings: Weights and switches.
+    :param augment: Photometric changes of the images that the student sees.
+    :param loss_stride: Logits are compared at one pixel in this many, each way.
+    """
+
+    uses_target = True
+
+    def __init__(
+        self, student: nn.Module, settings: BilateralDistillationConfig, *, teacher: nn.Module,
+        augment: Callable[[Tensor], Tensor], loss_stride: int,
+    ) -> None:
+        self.student = student
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.settings = settings
+        self.augment = augment
+        self.loss_stride = loss_stride
+
+    def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
+        """
+        Return the terms of both flows.
+
+        :param batch: Both domains.
+        """
+        images = torch.cat((batch.source_images, batch.target_images))
+        teacher = self.soft_labels(images)  # (2B, C, h, w), log-probabilities
+        logits = self.student(self.augment(images))
+        student = log_probabilities(resize_logits(logits, loss_size(images, self.loss_stride)))
+        half = len(batch.source_images)
+        terms = {}
+        if self.settings.source_flow:
+            labels = subsample_labels(batch.source_labels, self.loss_stride)
+            terms.update(self.source_flow(student[:half], teacher[:half], labels))
+        if self.settings.lambda_target > 0:
+            terms.update(self.target_flow(student[half:], teacher[half:]))
+        return terms
+
+    @torch.no_grad()
+    def soft_labels(self, images: Tensor) -> Tensor:
+        """
+        Return the teacher's soft labels at the loss's resolution.
+
+        :param images: (B, 3, H, W), 0 to 1.
+        :return: (B, C, h, w), log-probabilities at the teacher's temperature.
+        """
+        size = loss_size(images, self.loss_stride)
+        temperature = self.settings.temperature
+        soft = log_probabilities(
+            resize_logits(self.teacher(images), size), temperature=temperature)
+        if not self.settings.teacher_flip:
+            return soft
+        mirrored = resize_logits(self.teacher(images.flip(-1)), size).flip(-1)
+        mirrored = log_probabilities(mirrored, temperature=temperature)
+        return torch.logaddexp(soft, mirrored) - torch.log(soft.new_tensor(2.0))
+
+    def source_flow(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """
+        Return source-flow distillation, L_SD: ground truth and the teacher's soft label.
+
+        :param student: (B, C, h, w), log-probabilities.
+        :param teacher: (B, C, h, w), log-probabilities.
+        :param labels: (B, h, w), int64.
+        """
+        valid = labels != IGNORE_INDEX
+        hard = cross_entropy(student, labels)
+        soft = self.settings.lambda_soft * soft_cross_entropy(student, teacher.exp())
+        weights = self.mining_weights(student, labels, hard + soft, valid)
+        return {
+            'source_hard': weighted_mean(hard, valid=valid, weights=weights),
+            'source_soft': weighted_mean(soft, valid=valid, weights=weights),
+        }
+
+    def target_flow(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """
+        Return target-flow distillation, L_TD: divergence to the teacher, and entropy.
+
+        :param student: (B, C, h, w), log-probabilities.
+        :param teacher: (B, C, h, w), log-probabilities.
+        """
+        settings = self.settings
+        log_confidence, teacher_class = teacher.max(1)
+        valid = torch.ones_like(teacher_class, dtype=torch.bool)
+        divergence = kl_divergence(student, teacher, direction=settings.kl_direction)
+        uncertainty = settings.lambda_entropy * entropy(student)
+        # The hardest target pixels are also the noisiest: the teacher's doubt caps the mining.
+        trust = (settings.confidence_cap * log_confidence).exp()
+        weights = self.mining_weights(
+            student, teacher_class, divergence + uncertainty, valid, trust=trust)
+        return {
+            'target_soft': settings.lambda_target * weighted_mean(
+                divergence, valid=valid, weights=weights),
+            'target_entropy': settings.lambda_target * weighted_mean(
+                uncertainty, valid=valid, weights=weights),
+        }
+
+    @torch.no_grad()
+    def mining_weights(
+        self, student: Tensor, classes: Tensor, loss: Tensor, valid: Tensor, *,
+        trust: Tensor | float = 1.0,
+    ) -> Tensor:
+        """
+        Return the weight of every pixel by image-wise hard pixel mining.
+
+        :param student: (B, C, h, w), log-probabilities.
+        :param classes: (B, h, w), the class that each pixel should get.
+        :param loss: (B, h, w), what ranks the pixels.
+        :param valid: (B, h, w), bool.
+        :param trust: (B, h, w), 0 to 1, caps a pixel's mining weight.
+        :return: (B, h, w), at least 0.
+        """
+        mining = self.settings.mining
+        weights = mine_hard_pixels(
+            loss.detach(), target_class_probability(student, classes), valid=valid,
+            form=mining.form, ratio=mining.ratio, min_pixels=mining.min_pixels,
+            gamma=mining.gamma)
+        return mining.share * trust * weights + (1 - mining.share)
+
+    def after_step(self, step: int) -> None:
+        """
+        Do nothing: the teacher is fixed.
+
+        :param step: Number of the step.
+        """
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: the student is the whole state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """
+        Restore nothing.
+
+        :param state: Empty.
+        """
+
+    def result(self) -> nn.Module:
+        """Return the student."""
+        return self.student

@@ -1,0 +1,201 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one format in which a network travels: a directory, readable without torch.
+
+    model.yaml          what the network is, what it eats, its label space, its files' hashes
+    model.safetensors   weights
+    model.onnx          the same network for ONNX Runtime (uint8 RGB in, logits out)
+    config.yaml         the resolved configuration of the run that trained it
+    metrics.json        measured numbers
+    MODEL_CARD.md       the same for people: data, numbers, licence, seed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from bkd_core import atomic
+from bkd_core.errors import InputError
+from bkd_core.labels import LabelSpace
+import yaml
+
+FORMAT_VERSION = 1
+MODEL_YAML = 'model.yaml'
+WEIGHTS = 'model.safetensors'
+ONNX = 'model.onnx'
+CONFIG = 'config.yaml'
+METRICS = 'metrics.json'
+CARD = 'MODEL_CARD.md'
+
+SHIPPED = Path(__file__).parent / 'shipped'
+DEFAULT_MODEL = 'street_student'
+
+# Statistics of ImageNet, in units of 0 to 255; what timm and torchvision backbones expect.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """
+    All that a program must know about a network to feed it and to read its answer.
+
+    :param name: Name for people and logs.
+    :param network: Name of the architecture in `bkd_core.models.MODELS`.
+    :param network_options: Its keyword arguments, without the number of classes.
+    :param label_space: What the logits' channels mean.
+    :param input_height: Short side, in pixels, of the image that the network sees.
+    :param size_multiple: The network's height and width are multiples of it.
+    :param mean: RGB mean to subtract, in units of 0 to 255.
+    :param std: RGB standard deviation to divide by, in units of 0 to 255.
+    :param files: SHA-256 of the files beside `model.yaml`, by name.
+    """
+
+    name: str
+    network: str
+    network_options: dict[str, Any] = field(default_factory=dict)
+    label_space: LabelSpace
+    input_height: int
+    size_multiple: int = 32
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    files: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Check the sizes and the normalisation."""
+        if self.input_height < self.size_multiple or self.size_multiple < 1:
+            raise InputError(
+                f"model '{self.name}': input_height must be at least size_multiple "
+                f'({self.size_multiple}); got {self.input_height}')
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise InputError(
+                f"model '{self.name}': mean and std need three values, std above 0; got "
+                f'{self.mean} and {self.std}')
+        for name in ('network_options', 'files'):
+            value = getattr(self, name)
+            if not isinstance(value, dict):
+                raise InputError(
+                    f"model '{self.name}': {name}: got {value!r}; expected a mapping")
+
+
+def resolve(model: str | Path) -> Path:
+    """
+    Return the directory of a model.
+
+    :param model: A directory, or 'default' for the student that comes with the package.
+    :raises InputError: If it is not a model directory.
+    """
+    directory = SHIPPED / DEFAULT_MODEL if str(model) == 'default' else Path(model).expanduser()
+    if not directory.is_dir():
+        raise InputError(
+            f"model '{model}': no such directory. Give a directory written by 'bkd train', or "
+            "'default' for the student that comes with the package")
+    if not (directory / MODEL_YAML).is_file():
+        raise InputError(
+            f"model '{directory}': it holds no {MODEL_YAML}, so it is not a model directory. "
+            "Give the directory that 'bkd train' wrote, such as runs/NAME/student")
+    return directory
+
+
+def read_spec(directory: str | Path) -> ModelSpec:
+    """
+    Read `model.yaml`.
+
+    :param directory: A model directory.
+    :raises InputError: If the file is missing, damaged or of a newer format.
+    """
+    path = Path(directory) / MODEL_YAML
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise InputError(f"model '{directory}': {MODEL_YAML} is missing") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: not readable as YAML: {error}') from error
+    if not isinstance(values, dict) or 'format_version' not in values:
+        raise InputError(f"{path}: expected a mapping with 'format_version'; it is damaged")
+    if values['format_version'] != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: format_version {values['format_version']}; this bkd_ros reads "
+            f'{FORMAT_VERSION}. Install the version that wrote it')
+    try:
+        values['label_space'] = LabelSpace.from_dict(values.get('label_space'))
+        for key in ('mean', 'std'):
+            if key in values:
+                values[key] = tuple(float(value) for value in values[key])
+        return ModelSpec(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{path}: {error}') from error
+
+
+def write_spec(directory: str | Path, spec: ModelSpec) -> None:
+    """
+    Write `model.yaml` with the hashes of the files that lie beside it.
+
+    :param directory: A model directory that already holds weights and exports.
+    :param spec: What to write; its `files` are replaced.
+    """
+    directory = Path(directory)
+    values = {
+        'format_version': spec.format_version,
+        'name': spec.name,
+        'network': spec.network,
+        'network_options': spec.network_options,
+        'label_space': spec.label_space.to_dict(),
+        'input_height': spec.input_height,
+        'size_multiple': spec.size_multiple,
+        'mean': list(spec.mean),
+        'std': list(spec.std),
+        'files': {
+            name: file_hash(directory / name)
+            for name in (WEIGHTS, ONNX) if (directory / name).is_file()},
+    }
+    atomic.write_text(directory / MODEL_YAML, yaml.safe_dump(values, sort_keys=False))
+
+
+def file_hash(path: Path) -> str:
+    """
+    Return the SHA-256 of a file as hexadecimal text.
+
+    :param path: The file.
+    """
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def verify(directory: str | Path, spec: ModelSpec, name: str) -> Path:
+    """
+    Return the path of a file of the model after comparing it with its hash.
+
+    :param directory: The model directory.
+    :param spec: Its `model.yaml`.
+    :param name: `WEIGHTS` or `ONNX`.
+    :raises InputError: If the file is missing, truncated or changed.
+    """
+    path = Path(directory) / name
+    if not path.is_file():
+        raise InputError(f"model '{directory}': {name} is missing")
+    expected = spec.files.get(name)
+    if expected is not None and file_hash(path) != expected:
+        raise InputError(
+            f'{path}: its SHA-256 differs from the one in {MODEL_YAML}: the file is truncated or '
+            'was replaced ({} bytes). Copy the model directory again'.format(path.stat().st_size))
+    return path
+
+
+def network_size(spec: ModelSpec, height: int, width: int) -> tuple[int, int]:
+    """
+    Return the size at which the network sees a frame: aspect kept, short side as declared.
+
+    :param spec: The model.
+    :param height: The frame's height, pixels.
+    :param width: The frame's width, pixels.
+    :return: (height, width), both multiples of `spec.size_multiple`.
+    """
+    scale = spec.input_height / min(height, width)
+    multiple = spec.size_multiple
+    return tuple(
+        max(multiple, int(round(side * scale / multiple)) * multiple) for side in (height, width))

@@ -1,0 +1,84 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""DeepLabv3 on ResNet-101 by torchvision: the teacher's network where there is a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import pickle
+
+from bkd_core.errors import InputError
+from bkd_core.models.torchvision_guard import ensure_torchvision_imports
+import torch
+from torch import nn, Tensor
+
+
+class DeepLabResNet101(nn.Module):
+    """
+    DeepLabv3 (Chen et al. 2017, arXiv:1706.05587), output stride 8, 58.6 M parameters.
+
+    :param num_classes: Channels of the logits.
+    :param pretrained: Start the trunk from ImageNet weights: `weights` if it is given, else
+        torchvision's own download, which needs a network connection once.
+    :param weights: Path of a ResNet-101 state dict in torchvision's names.
+    """
+
+    size_multiple = 32
+
+    def __init__(
+        self, num_classes: int, *, pretrained: bool = True, weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        ensure_torchvision_imports()
+        from torchvision.models import ResNet101_Weights
+        from torchvision.models.segmentation import deeplabv3_resnet101
+        state = None
+        if pretrained:
+            state = (
+                _read(weights) if weights
+                else _download(lambda: ResNet101_Weights.IMAGENET1K_V2.get_state_dict()))
+        network = deeplabv3_resnet101(
+            weights=None, weights_backbone=None, num_classes=num_classes)
+        if state is not None:
+            trunk = {name: value for name, value in state.items() if not name.startswith('fc.')}
+            try:
+                network.backbone.load_state_dict(trunk)
+            except RuntimeError as error:
+                raise InputError(
+                    f"network_options.weights: '{weights}' is no ResNet-101 in torchvision's "
+                    'names') from error
+        self.backbone = network.backbone
+        self.classifier = network.classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        Return logits.
+
+        :param images: (B, 3, H, W), normalised; B is at least 2 in training.
+        :return: (B, C, H/8, W/8).
+        """
+        if self.training and len(images) == 1:
+            raise InputError(
+                'batch_size: deeplab_resnet101 normalises over the images of a step, so it '
+                'needs at least 2 to train; got 1')
+        return self.classifier(self.backbone(images)['out'])
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise InputError(f'network_options.weights: no such file: {path}')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).split('\n')[0]
+        raise InputError(f'{path}: not readable as a state dict ({reason})') from error
+
+
+def _download(get_state_dict) -> dict[str, Tensor]:
+    try:
+        return get_state_dict()
+    except OSError as error:
+        raise InputError(
+            'deeplab_resnet101: its ImageNet weights could not be downloaded '
+            f'({error}). Give a local file with --model.options.weights, or start from '
+            'scratch with pretrained false') from error

@@ -1,0 +1,47 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The compact student: EfficientNet-Lite0 and a feature pyramid, logits at stride 4."""
+
+from __future__ import annotations
+
+from bkd_core.models.lite_trunk import conv_bn_relu, LiteTrunk, SeparableConv
+from torch import nn, Tensor
+from torch.nn import functional
+
+
+class LiteFPN(nn.Module):
+    """
+    Feature pyramid (Lin et al. 2017, arXiv:1612.03144) on EfficientNet-Lite0.
+
+    2.4 M parameters. The trunk's seventh stage is left out: it holds a fifth of the weights
+    and its 320 channels would be reduced to `width` at once.
+
+    :param num_classes: Channels of the logits.
+    :param width: Channels of the pyramid.
+    :param pretrained: Start the trunk from ImageNet weights.
+    """
+
+    size_multiple = 32
+
+    def __init__(self, num_classes: int, *, width: int = 96, pretrained: bool = True) -> None:
+        super().__init__()
+        self.trunk = LiteTrunk(num_stages=6, pretrained=pretrained)
+        self.laterals = nn.ModuleList(
+            nn.Sequential(*conv_bn_relu(channels, width)) for channels in self.trunk.channels)
+        self.smooth = nn.ModuleList(SeparableConv(width, width) for _ in range(3))
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        Return logits.
+
+        :param images: (B, 3, H, W), normalised; H and W multiples of 32.
+        :return: (B, C, H/4, W/4).
+        """
+        features = [
+            lateral(feature) for lateral, feature in zip(self.laterals, self.trunk(images))]
+        merged = features[3]
+        for level, smooth in zip((2, 1, 0), self.smooth):
+            merged = functional.interpolate(merged, scale_factor=2.0, mode='bilinear')
+            merged = smooth(merged + features[level])
+        return self.classifier(merged)

@@ -1,0 +1,205 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of every node: name, default, range, description, read-only or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import difflib
+from typing import Any
+
+from bkd_core.errors import InputError, unknown_name
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+# Declared by rclpy itself, or by the topics whose QoS a user may override.
+_FOREIGN = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """
+    One parameter.
+
+    :param default: Its default; its type is the parameter's type.
+    :param description: What it does, with its unit.
+    :param minimum: Smallest value of a number.
+    :param maximum: Largest value of a number.
+    :param choices: The values of a text that is not free.
+    :param is_live: Whether it may change while the node runs.
+    :param is_required: Whether an empty value is refused.
+    """
+
+    default: Any
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    is_live: bool = False
+    is_required: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        choices = f' One of {list(self.choices)}.' if self.choices else ''
+        descriptor = ParameterDescriptor(
+            description=self.description + choices, read_only=not self.is_live)
+        if self.minimum is not None:
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(
+                    from_value=float(self.minimum), to_value=float(self.maximum))]
+            else:
+                descriptor.integer_range = [IntegerRange(
+                    from_value=int(self.minimum), to_value=int(self.maximum), step=1)]
+        return descriptor
+
+
+IMAGE_TRANSPORTS = ('raw', 'compressed')
+
+SEGMENTATION = {
+    'model': Setting(
+        default='default',
+        description="Model directory, or 'default' for the student that comes along."),
+    'runtime': Setting(
+        default='auto', choices=('auto', 'onnxruntime', 'torch'),
+        description='What runs the network; auto takes ONNX Runtime if the model has an ONNX '
+                    'file.'),
+    'device': Setting(
+        default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
+    'num_threads': Setting(
+        default=0, minimum=0, maximum=256,
+        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+    'input_height': Setting(
+        default=0, minimum=0, maximum=4096,
+        description="Short side of what the network sees, pixels; 0 is the model's own."),
+    'image_transport': Setting(
+        default='raw', choices=IMAGE_TRANSPORTS,
+        description="raw subscribes to 'image' (Image), compressed to 'image/compressed' "
+                    '(CompressedImage).'),
+    'overlay_opacity': Setting(
+        default=0.5, minimum=0.0, maximum=1.0, is_live=True,
+        description='Opacity of the colours on ~/overlay.'),
+    'no_frame_warning_s': Setting(
+        default=5.0, minimum=0.0, maximum=3600.0, is_live=True,
+        description='Warn when no frame came for so many seconds; 0 never warns.'),
+}
+
+PLAYER = {
+    'recording': Setting(
+        default='', is_required=True,
+        description='A rosbag2 folder (MCAP or sqlite3), an .mcap file or a rosbag1 .bag.'),
+    'topic': Setting(
+        default='', description='The recorded topic to play; empty plays the only image topic.'),
+    'output_topic': Setting(
+        default='', description='Where to publish; empty publishes under the recorded name.'),
+    'image_transport': Setting(
+        default='recorded', choices=('recorded', *IMAGE_TRANSPORTS),
+        description='recorded publishes the messages as they are; raw decodes compressed ones; '
+                    'compressed demands that they were recorded so. With output_topic, '
+                    "compressed messages go to its '/compressed'."),
+    'rate': Setting(
+        default=1.0, minimum=0.01, maximum=100.0, description='Speed, in multiples of real time.'),
+    'loop': Setting(default=False, description='Begin anew at the end, until stopped.'),
+    'min_subscribers': Setting(
+        default=1, minimum=0, maximum=100,
+        description='Subscribers to wait for before the first frame.'),
+    'subscriber_timeout_s': Setting(
+        default=60.0, minimum=0.0, maximum=86400.0,
+        description='How long to wait for them before giving up; 0 waits for ever.'),
+    'start_delay_s': Setting(
+        default=0.5, minimum=0.0, maximum=3600.0,
+        description='Pause between the subscribers being there and the first frame.'),
+}
+
+RECORDER = {
+    'topics': Setting(
+        default=[''], is_required=True, description='The topics to record.'),
+    'output': Setting(
+        default='', is_required=True,
+        description='Folder to write, a rosbag2 in MCAP; it must not exist yet.'),
+    'max_frames': Setting(
+        default=0, minimum=0, maximum=2 ** 31 - 1,
+        description='End once every topic has so many messages; more are not kept. 0: no end.'),
+    'idle_timeout_s': Setting(
+        default=0.0, minimum=0.0, maximum=86400.0,
+        description='End when, after the first message, none came for so long; 0: no end.'),
+    'start_timeout_s': Setting(
+        default=0.0, minimum=0.0, maximum=86400.0,
+        description='Give up when the first message has not come after so long; 0: wait.'),
+}
+
+
+def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
+    """
+    Declare a node's parameters and return their values.
+
+    :param node: The node.
+    :param settings: Name -> setting.
+    :return: Name -> value, as given by defaults, parameter files and the command line.
+    :raises InputError: If a value has the wrong type, lies outside its range or is missing.
+    """
+    values = {}
+    for name, setting in settings.items():
+        try:
+            values[name] = node.declare_parameter(
+                name, setting.default, setting.descriptor()).value
+        except (InvalidParameterTypeException, InvalidParameterValueException,
+                ParameterUninitializedException) as error:
+            expected = f'a value like {setting.default!r}'
+            if setting.minimum is not None:
+                expected += f' from {setting.minimum} to {setting.maximum}'
+            raise InputError(
+                f"{node.get_name()}: parameter '{name}': expected {expected}; {error}") from error
+        _check(node.get_name(), name, setting, values[name])
+    _warn_of_unknown(node, settings)
+    return values
+
+
+def refuse_bad_values(
+    settings: dict[str, Setting], parameters: list[Parameter],
+) -> SetParametersResult:
+    """
+    Check parameters that a user sets at run time; rclpy has checked type and range.
+
+    :param settings: The node's settings.
+    :param parameters: What is to be set.
+    """
+    for parameter in parameters:
+        setting = settings.get(parameter.name)
+        try:
+            if setting is not None:
+                _check('', parameter.name, setting, parameter.value)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
+
+
+def _check(node_name: str, name: str, setting: Setting, value: Any) -> None:
+    where = f'{node_name}: ' if node_name else ''
+    if setting.choices and value not in setting.choices:
+        raise InputError(f"{where}{unknown_name(f'{name}', value, setting.choices)}")
+    if setting.is_required and (not value or '' in value):
+        raise InputError(
+            f"{where}parameter '{name}' is not set. {setting.description} Give it with "
+            f'--ros-args -p {name}:=VALUE')
+
+
+def _warn_of_unknown(node: Node, settings: dict[str, Setting]) -> None:
+    """Name parameters that were given but that the node does not have: ROS ignores them."""
+    # A warning, not an error: a file's '/**' section may hold other nodes' parameters.
+    for name in getattr(node, '_parameter_overrides', {}):
+        if name not in settings and not name.startswith(_FOREIGN):
+            near = difflib.get_close_matches(name, settings, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ''
+            node.get_logger().warning(
+                f"unknown parameter '{name}' is ignored; this node has {sorted(settings)}.{hint}")

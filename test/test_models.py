@@ -1,0 +1,245 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What every network keeps to, and weights on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import subprocess
+import sys
+
+from bkd_core import model_directory
+from bkd_core.errors import InputError
+from bkd_core.labels import get_label_space
+from bkd_core.models import (
+    build_network,
+    load_network,
+    load_weights,
+    MODELS,
+    Normalized,
+    save_weights,
+    torchvision_guard,
+)
+import pytest
+import safetensors.torch
+from tiny_training import TinyNetwork
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+# Millions of parameters, counted once; the student's budget is 5.
+MILLIONS = {'lite_fpn': 2.42, 'lite_deeplab': 3.86, 'deeplab_resnet101': 58.63}
+LITE = ('lite_fpn', 'lite_deeplab')
+
+
+@pytest.fixture(scope='module', params=MODELS)
+def named_network(request):
+    """Return each network's name and an instance of five classes."""
+    torch.manual_seed(0)
+    return request.param, build_network(request.param, 5, pretrained=False).eval()
+
+
+def save_model(directory, network, *, name='lite_fpn', label_space='street9', half=False):
+    """Write a model directory without an export."""
+    save_weights(network, directory / model_directory.WEIGHTS, half_precision=half)
+    model_directory.write_spec(directory, model_directory.ModelSpec(
+        name='test', network=name, label_space=get_label_space(label_space), input_height=64))
+    return directory
+
+
+@torch.no_grad()
+def test_logits_have_the_classes_and_a_whole_stride(named_network):
+    _, network = named_network
+    for batch, height, width in ((1, 64, 96), (3, 32, 32)):
+        logits = network(torch.rand(batch, 3, height, width))
+        stride = height // logits.shape[2]
+        assert logits.shape == (batch, 5, height // stride, width // stride)
+        assert stride in (4, 8) and torch.isfinite(logits).all()
+    assert network.size_multiple == 32
+
+
+@torch.no_grad()
+def test_an_image_gets_the_same_logits_alone_and_in_a_batch(named_network):
+    _, network = named_network
+    images = torch.rand(2, 3, 32, 64)
+    together = network(images)
+    torch.testing.assert_close(network(images[1:]), together[1:], rtol=1e-3, atol=1e-4)
+
+
+def test_the_number_of_parameters_is_known(named_network):
+    name, network = named_network
+    millions = sum(weight.numel() for weight in network.parameters()) / 1e6
+    assert millions == pytest.approx(MILLIONS[name], abs=0.01)
+
+
+def test_the_student_is_small():
+    assert MILLIONS['lite_fpn'] <= 5
+
+
+def test_weights_come_back_exactly(named_network, tmp_path):
+    _, network = named_network
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    save_weights(network, tmp_path / 'w.safetensors')
+    for value in network.state_dict().values():
+        value.fill_(3)
+    load_weights(network, tmp_path / 'w.safetensors')
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_gradient_reaches_every_parameter(named_network):
+    _, network = named_network
+    network.train()
+    network(torch.rand(2, 3, 32, 32)).square().sum().backward()
+    without = [key for key, weight in network.named_parameters() if weight.grad is None]
+    network.zero_grad()
+    network.eval()
+    assert without == []
+
+
+def test_a_single_image_trains_or_is_refused_with_the_setting(named_network):
+    name, network = named_network
+    network.train()
+    if name == 'deeplab_resnet101':
+        with pytest.raises(InputError, match='batch_size.*at least 2'):
+            network(torch.rand(1, 3, 32, 32))
+    else:
+        assert network(torch.rand(1, 3, 64, 64)).shape == (1, 5, 16, 16)
+    network.eval()
+
+
+@pytest.mark.parametrize('name', LITE)
+def test_a_lite_network_starts_from_imagenet_offline(name):
+    trunk = build_network(name, 5).trunk
+    torch.manual_seed(0)
+    other = build_network(name, 9, pretrained=True).trunk
+    assert torch.equal(trunk.conv_stem.weight, other.conv_stem.weight)
+    scratch = build_network(name, 5, pretrained=False).trunk
+    assert not torch.equal(trunk.conv_stem.weight, scratch.conv_stem.weight)
+    # Trained batch-norm statistics are neither zero nor one.
+    assert trunk.bn1.running_var.std() > 0.1 and trunk.bn1.running_mean.abs().max() > 0.1
+
+
+def test_half_precision_weights_are_half_as_large_and_nearly_equal(tmp_path):
+    torch.manual_seed(0)
+    network = TinyNetwork(9)
+    save_weights(network, tmp_path / 'full')
+    save_weights(network, tmp_path / 'half', half_precision=True)
+    stored = safetensors.torch.load_file(tmp_path / 'half')
+    assert stored['classifier.weight'].dtype == torch.float16
+    assert stored['trunk.1.num_batches_tracked'].dtype == torch.int64
+    assert (tmp_path / 'half').stat().st_size < (tmp_path / 'full').stat().st_size
+    other = TinyNetwork(9)
+    load_weights(other, tmp_path / 'half')
+    assert other.classifier.weight.dtype == torch.float32
+    # float16 has 11 significant bits: a relative error of at most 2 ** -11.
+    torch.testing.assert_close(
+        other.classifier.weight, network.classifier.weight, rtol=2 ** -11, atol=1e-7)
+
+
+def test_weights_of_another_network_are_refused_with_the_first_difference(tmp_path):
+    save_weights(TinyNetwork(9), tmp_path / 'w')
+    with pytest.raises(InputError, match=r'w: these weights belong to another network: '
+                       r'classifier.weight has shape \(9, 8, 1, 1\), expected \(4, 8, 1, 1\)'):
+        load_weights(TinyNetwork(4), tmp_path / 'w')
+    save_weights(torch.nn.Linear(1, 1), tmp_path / 'w')
+    with pytest.raises(InputError, match='trunk.0.weight is missing'):
+        load_weights(TinyNetwork(9), tmp_path / 'w')
+
+
+@pytest.mark.parametrize('keep', [0, 7, 100, -1])
+def test_a_truncated_file_is_named(tmp_path, keep):
+    path = tmp_path / 'w.safetensors'
+    save_weights(TinyNetwork(9), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match='w.safetensors: the weights are not readable'):
+        load_weights(TinyNetwork(9), path)
+
+
+def test_a_model_directory_brings_back_the_network(tmp_path):
+    torch.manual_seed(0)
+    network = build_network('lite_fpn', 9, pretrained=False).eval()
+    images = torch.rand(1, 3, 64, 64)
+    loaded = load_network(save_model(tmp_path, network))
+    assert not loaded.training
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), network(images))
+    path = tmp_path / model_directory.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match='SHA-256 differs'):
+        load_network(tmp_path)
+
+
+def test_a_model_directory_of_another_label_space_or_network_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, 'tiny', TinyNetwork)
+    save_model(tmp_path, TinyNetwork(9), name='tiny', label_space='camvid11')
+    with pytest.raises(InputError, match='another network: classifier.weight'):
+        load_network(tmp_path)
+    save_model(tmp_path, TinyNetwork(9), name='tinny')
+    with pytest.raises(InputError, match=r"model.yaml: Unknown network 'tinny'.*'tiny'"):
+        load_network(tmp_path)
+
+
+def test_an_unknown_network_or_option_suggests_the_nearest():
+    with pytest.raises(InputError, match="Unknown network 'lite_fnp'.*Did you mean 'lite_fpn'"):
+        build_network('lite_fnp', 9)
+    with pytest.raises(InputError, match="option of network 'lite_fpn' 'widht'.*'width'"):
+        build_network('lite_fpn', 9, widht=4)
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no state dict'])
+def test_unreadable_weights_of_a_trunk_are_named(tmp_path, content):
+    path = tmp_path / 'trunk.pth'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match='trunk.pth'):
+        build_network('deeplab_resnet101', 9, weights=str(path))
+
+
+def test_weights_of_another_trunk_are_refused(tmp_path):
+    torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'trunk.pth')
+    with pytest.raises(InputError, match='trunk.pth.* is no ResNet-101'):
+        build_network('deeplab_resnet101', 9, weights=str(tmp_path / 'trunk.pth'))
+
+
+def test_normalisation_is_that_of_the_data_set_in_units_of_one():
+    wrapped = Normalized(torch.nn.Identity(), mean=(51.0, 102.0, 0.0), std=(51.0, 25.5, 255.0))
+    image = torch.tensor([0.4, 0.5, 1.0]).view(1, 3, 1, 1)
+    # (0.4 - 0.2) / 0.2, (0.5 - 0.4) / 0.1, 1 / 1
+    torch.testing.assert_close(wrapped(image).flatten(), torch.tensor([1.0, 1.0, 1.0]))
+    assert wrapped.state_dict() == {}
+
+
+MISMATCHED_BUILDS = '''
+import sys
+import torch
+def refuse(path):
+    raise OSError('undefined symbol')
+torch.ops.load_library = refuse  # what a CPU torch beside a CUDA torchvision does
+try:
+    import torchvision
+except RuntimeError as error:
+    print(error)
+for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
+    del sys.modules[name]
+from bkd_core.models import build_network, torchvision_guard
+torchvision_guard.ensure_torchvision_imports()
+torchvision_guard.ensure_torchvision_imports()
+import torchvision.transforms.v2
+print(build_network('lite_fpn', 3, pretrained=False).eval()(torch.rand(1, 3, 32, 32)).shape[1])
+'''
+
+
+def test_torchvision_loads_beside_a_torch_of_another_build():
+    result = subprocess.run(
+        [sys.executable, '-c', MISMATCHED_BUILDS], cwd=ROOT, capture_output=True, text=True,
+        timeout=120)
+    # First what happens without the guard, then the network's classes.
+    assert result.stdout.splitlines() == [
+        'operator torchvision::nms does not exist', '3'], result.stderr
+
+
+def test_the_guard_changes_nothing_where_the_builds_match():
+    build_network('lite_fpn', 3, pretrained=False)
+    if not torchvision_guard._extension_loads():
+        pytest.skip('this torchvision is of another build than this torch')
+    assert torchvision_guard._library is None

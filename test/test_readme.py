@@ -1,0 +1,187 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every command, path, option and topic that README.md names exists."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+import os
+from pathlib import Path
+import re
+import shlex
+import subprocess
+import sys
+
+from bkd_core.config_file import load_experiment
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = re.sub(r'<!--.*?-->', '', (ROOT / 'README.md').read_text(encoding='utf-8'), flags=re.S)
+FOLDERS = ('.ci', 'bkd_core', 'bkd_ros', 'config', 'docs', 'launch', 'scripts', 'test')
+# Commands of the shell and of other projects; only their syntax is checked.
+FOREIGN = {'cd', 'colcon', 'export', 'ln', 'mkdir', 'source'}
+
+
+def shell_lines(text: str) -> list[str]:
+    """Return the command lines of a Markdown text's bash blocks."""
+    blocks = re.findall(r'^```bash\n(.*?)^```', text, flags=re.S | re.M)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def named_paths(text: str) -> list[str]:
+    """Return the project's own paths that a Markdown text names in code spans or links."""
+    spans = re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.S | re.M))
+    links = re.findall(r'\]\(([^)#\s]+)', text)
+    paths = [span for span in spans if re.fullmatch(r'[\w./-]+', span)]
+    return sorted({
+        path for path in paths if path.split('/')[0] in FOLDERS and '/' in path
+    } | {link for link in links if '://' not in link})
+
+
+def sections(text: str, title: str) -> str:
+    """Return a section's text, down to the next title of its level."""
+    return re.search(rf'^## {title}\n(.*?)(?=^## |\Z)', text, flags=re.S | re.M).group(1)
+
+
+@lru_cache(maxsize=None)
+def help_of(*command: str) -> str:
+    """Return what `bkd COMMAND --help` prints; fail unless it succeeds."""
+    result = subprocess.run(
+        [sys.executable, '-m', 'bkd_core', *command, '--help'], cwd=ROOT, capture_output=True,
+        text=True, timeout=120, env={**os.environ, 'COLUMNS': '200'})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def strings_in(source: str) -> set[str]:
+    """Return the strings that a Python file's code uses; docstrings are left out."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {
+        node.value for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        and id(node) not in docstrings}
+
+
+def check_make(words):
+    targets = [word for word in words if '=' not in word]
+    assert targets
+    dry_run = subprocess.run(
+        ['make', '--dry-run', *words], cwd=ROOT, capture_output=True, text=True)
+    assert dry_run.returncode == 0, dry_run.stderr
+
+
+def check_pip(words):
+    assert words[0] == 'install'
+    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
+    for extra in re.findall(r'\w+', ''.join(re.findall(r'\[(.*)\]', words[-1]))):
+        assert f"    '{extra}': [" in setup, f'setup.py has no extra {extra}'
+    assert words[-1].startswith('.')
+
+
+def check_python(words):
+    assert words == ['-m', 'venv', '.venv']
+
+
+def check_bkd(words):
+    text = help_of(words[0])
+    assert f'usage: bkd {words[0]} ' in text
+    for word in words[1:]:
+        if word.startswith('--'):
+            assert re.search(rf'{re.escape(word)}\b', text), f'bkd {words[0]} has no {word}'
+        if word.endswith('.yaml'):
+            assert load_experiment(ROOT / word)
+
+
+def check_ros2(words):
+    assert words[:2] == ['launch', 'bkd_ros']
+    path = ROOT / 'launch' / words[2]
+    assert path.is_file()
+    names = {word.split(':=')[0] for word in words[3:]}
+    assert all(':=' in word for word in words[3:])
+    assert names <= strings_in(path.read_text(encoding='utf-8'))
+
+
+CHECKS = {'make': check_make, 'pip': check_pip, 'python3': check_python, 'bkd': check_bkd,
+          'ros2': check_ros2}
+
+
+@pytest.mark.parametrize('line', shell_lines(README))
+def test_a_command_in_the_readme_is_right(line):
+    subprocess.run(['bash', '-n', '-c', line], check=True)
+    program, *words = shlex.split(line)
+    if program not in FOREIGN:
+        assert program in CHECKS, f"this test doesn't know how to check '{program}'"
+        CHECKS[program](words)
+
+
+@pytest.mark.parametrize('path', named_paths(README))
+def test_a_path_in_the_readme_exists(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'config' / 'experiments').glob('*.yaml')), ids=lambda path: path.name)
+def test_every_shipped_experiment_loads(path):
+    assert load_experiment(path)
+
+
+@pytest.mark.parametrize('command', ['train', 'evaluate', 'predict', 'demo'])
+def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
+    text = help_of(command)
+    examples = re.findall(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
+    assert len(examples) >= 2
+    assert '--output' in text
+    assert f'`bkd {command}`' in README
+
+
+def test_the_options_that_the_text_names_exist():
+    text = sections(README, 'Using it')
+    known = ''.join(help_of(command) for command in ('train', 'evaluate', 'predict', 'demo'))
+    # A dotted option sets a key of the configuration, which the resolved help doesn't list.
+    options = set(re.findall(r'(?<![\w-])--[a-z-]+(?![\w.-])', text)) - {'--help'}
+    assert '--data-root' in options
+    assert [option for option in options if not re.search(rf'{option}\b', known)] == []
+
+
+def test_the_topics_of_the_table_are_the_nodes():
+    rows = re.findall(r'^\| `(\S+)`( \(in\))? \|', sections(README, 'The ROS 2 node'), re.M)
+    topics = [topic for topic, _ in rows]
+    assert {'image', '~/labels', '~/confidence', '~/overlay'} <= set(topics)
+    strings = set()
+    for path in (ROOT / 'bkd_ros').glob('*.py'):
+        strings |= strings_in(path.read_text(encoding='utf-8'))
+    written = '\n'.join(strings)  # 'image/compressed' may be put together from two strings
+    assert [
+        topic for topic in topics
+        if topic not in written and not {*topic.replace('/', ' /').split()} <= strings] == []
+
+
+def test_the_two_commands_come_first():
+    assert shell_lines(README)[:2] == ['make demo', 'make test']
+
+
+def test_ci_runs_all_tests_and_asks_for_ros():
+    script = ROOT / '.ci' / 'run'
+    assert os.access(script, os.X_OK)
+    text = script.read_text(encoding='utf-8')
+    assert 'set -euo pipefail' in text
+    assert text.strip().endswith('REQUIRE_ROS=1 make test')
+
+
+def test_the_readme_reader_finds_planted_commands_and_paths():
+    text = 'See `config/a.yaml`, `bkd train` and [b](docs/b.md).\n```bash\nmake x\n\ncd y\n```\n'
+    assert shell_lines(text) == ['make x', 'cd y']
+    assert named_paths(text) == ['config/a.yaml', 'docs/b.md']
+    assert strings_in('"""Publishes ~/a."""\ncreate_publisher(Image, "~/b")') == {'~/b'}
+
+
+@pytest.mark.parametrize('line', [
+    'bkd train config/experiments/streets.yaml --outptu x', 'make no-such-target',
+    "pip install '.[trian]'", 'ros2 launch bkd_ros other.launch.py', 'bkd fly',
+    'ros2 launch bkd_ros segment.launch.py modle:=x'])
+def test_a_planted_wrong_command_is_found(line):
+    program, *words = shlex.split(line)
+    with pytest.raises(AssertionError):
+        CHECKS[program](words)

@@ -1,0 +1,166 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The report, read back by an HTML parser that balances every tag."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+
+from bkd_core.benchmarks.report import Picture, Table, write_report
+from bkd_core.errors import InputError
+import cv2
+import numpy as np
+import pytest
+
+VOID = {'meta', 'img'}
+LABELS = np.repeat(np.array([[[128, 64, 128], [0, 0, 142]]], np.uint8), 8, axis=0)
+PHOTO = cv2.GaussianBlur(
+    np.random.default_rng(0).integers(0, 256, (72, 96, 3), np.uint8), (5, 5), 0)
+SCORES = Table(
+    title='Scores', columns=['network', 'mIoU', 'gain', 'starts from'],
+    rows=[['before', '41.3', '-', 'ImageNet'], ['after', '45.0 ± 0.4', '+3.7', 'teacher']],
+    note='One seed.')
+
+
+class Page(HTMLParser):
+    """What a page holds: texts by tag, attributes by tag; every tag that opens must close."""
+
+    def __init__(self, path):
+        """Read a page."""
+        super().__init__()
+        self.open, self.texts, self.tags = [], {}, {}
+        self.feed(path.read_text(encoding='utf-8'))
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        """Note the attributes."""
+        self.tags.setdefault(tag, []).append(dict(attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """Close the tag that was opened last, no other."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        """Note the text under its tag."""
+        if data.strip():
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a report and reads it back."""
+    def function(**parts):
+        path = tmp_path / 'report.html'
+        write_report(path, **{'title': 'Streets', **parts})
+        return Page(path)
+    return function
+
+
+def decoded(source):
+    """Return the kind and the RGB pixels of a data URL."""
+    kind, _, data = source.removeprefix('data:image/').partition(';base64,')
+    pixels = np.frombuffer(base64.b64decode(data, validate=True), np.uint8)
+    return kind, cv2.imdecode(pixels, cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_a_report_shows_title_paragraphs_and_notes(write):
+    page = write(intro=['First.', 'Second.'], tables=[SCORES])
+    assert page.texts['h1'] == page.texts['title'] == ['Streets']
+    assert page.texts['p'] == ['First.', 'Second.', 'One seed.']
+    assert page.texts['h2'] == ['Scores']
+
+
+def test_a_table_names_its_rows_and_sets_columns_of_numbers_to_the_right(write):
+    page = write(tables=[SCORES])
+    assert page.texts['th'] == ['network', 'mIoU', 'gain', 'starts from', 'before', 'after']
+    assert page.texts['td'] == ['41.3', '-', 'ImageNet', '45.0 ± 0.4', '+3.7', 'teacher']
+    assert [cell.get('class') for cell in page.tags['td']] == ['number', 'number', None] * 2
+    assert [cell['scope'] for cell in page.tags['th']] == ['col'] * 4 + ['row'] * 2
+
+
+def test_rows_named_by_numbers_are_still_names(write):
+    page = write(tables=[Table('Seeds', ['seed', 'mIoU'], [['1', '40.0'], ['2', '41.0']])])
+    assert [cell.get('class') for cell in page.tags['th']] == [None, 'number', None, None]
+
+
+def test_labels_travel_as_png_without_loss_and_photographs_as_jpeg(write):
+    page = write(pictures=[Picture('Frame 7', [('frame', PHOTO), ('labels', LABELS)])])
+    photo, labels = page.tags['img']
+    kind, pixels = decoded(photo['src'])
+    assert kind == 'jpeg' and photo['alt'] == 'Frame 7: frame'
+    assert (photo['width'], photo['height']) == ('96', '72')
+    assert np.abs(pixels.astype(int) - PHOTO).mean() < 8
+    kind, pixels = decoded(labels['src'])
+    assert kind == 'png'
+    np.testing.assert_array_equal(pixels, LABELS)
+    assert page.texts['figcaption'] == ['frame', 'labels']
+
+
+def test_a_picture_of_one_grey_image_needs_no_caption(write):
+    page = write(pictures=[Picture('Confidence', [('', LABELS[..., 0])])])
+    assert 'figcaption' not in page.tags
+    assert page.tags['img'][0]['alt'] == 'Confidence'
+    assert {'class': 'pictures'} in page.tags['div']
+
+
+@pytest.mark.parametrize(
+    ('count', 'columns'), [(2, 'two'), (3, 'three'), (4, 'two'), (5, 'three')])
+def test_several_images_stand_side_by_side(write, count, columns):
+    page = write(pictures=[Picture('Frames', [('frame', LABELS)] * count)])
+    assert page.tags['div'] == [{'class': f'pictures many {columns}'}]
+    assert len(page.tags['figure']) == count
+
+
+def test_texts_are_never_taken_for_markup(write):
+    evil = '<script>alert("1 & 2")</script>\'"'
+    page = write(
+        title=evil, intro=[evil], tables=[Table(evil, [evil, evil], [[evil, evil]], evil)],
+        pictures=[Picture(evil, [(evil, LABELS)])])
+    assert 'script' not in page.tags
+    shown = [page.texts[tag] for tag in ('h1', 'title', 'p', 'h2', 'th', 'td', 'figcaption')]
+    assert {text for texts in shown for text in texts} == {evil}
+    assert page.tags['img'][0]['alt'] == f'{evil}: {evil}'
+
+
+def test_nothing_is_fetched_from_outside(write, tmp_path):
+    page = write(tables=[SCORES], pictures=[Picture('Frame', [('frame', PHOTO)])])
+    sources = [tag['src'] for tag in page.tags['img']]
+    assert all(source.startswith('data:image/') for source in sources)
+    text = (tmp_path / 'report.html').read_text(encoding='utf-8').replace(sources[0], '')
+    assert not any(word in text for word in ('http:', 'https:', '//', 'url(', '@import'))
+    assert not {'script', 'link', 'iframe', 'object'} & set(page.tags)
+    policy = next(tag['content'] for tag in page.tags['meta'] if 'http-equiv' in tag)
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def test_the_page_suits_phones_the_dark_and_paper(write):
+    page = write()
+    style = page.texts['style'][0]
+    assert {'name': 'viewport', 'content': 'width=device-width, initial-scale=1'} in (
+        page.tags['meta'])
+    assert '@media (prefers-color-scheme: dark)' in style and '@media print' in style
+    assert style.count('{') == style.count('}')
+
+
+def test_missing_folders_are_made_and_an_older_report_is_replaced(tmp_path):
+    path = tmp_path / 'runs' / 'demo' / 'report.html'
+    for title in ('older', 'newer'):
+        write_report(path, title=title)
+    assert Page(path).texts['h1'] == ['newer']
+    assert [file.name for file in path.parent.iterdir()] == ['report.html']
+
+
+def test_a_row_with_too_few_cells_is_refused():
+    with pytest.raises(ValueError, match=r"table 'Scores': expected 2 cells .* got \['before'\]"):
+        Table('Scores', ['network', 'mIoU'], [['before']])
+
+
+def test_what_is_no_image_leaves_the_older_report_in_place(tmp_path):
+    path = tmp_path / 'report.html'
+    write_report(path, title='older')
+    with pytest.raises(InputError, match='got float64'):
+        write_report(path, title='newer', pictures=[Picture('a', [('b', PHOTO / 255)])])
+    assert Page(path).texts['h1'] == ['older']
