@@ -72,7 +72,8 @@ class Train:
         output = self.output or Path('runs') / self.config.stem
         scores = run_experiment(
             stages, output=output, data_root=_data_root(self.data_root), only=self.stage)
-        _print_scores({str(output / name): score for name, score in scores.items()})
+        _print_scores(scores)
+        print(f'models: {output}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ class Evaluate:
         with progress_bar('evaluate', len(dataset)) as advance:
             scores = evaluate(
                 segmenter, dataset, label_space=segmenter.label_space, progress=advance)
-        _print_scores({self.model: scores})
+        _print_scores({directory.name: scores})
         if self.output is not None:
             self.output.mkdir(parents=True, exist_ok=True)
             atomic.write_text(
@@ -306,14 +307,20 @@ def _need_training() -> None:
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
-    names = list(next(iter(scores.values())).iou)
     table = Table(title='IoU in percent')
-    for column in ('model', 'mIoU', *names):
-        table.add_column(column, overflow='fold')
-    for model, score in scores.items():
-        values = (score.miou, *score.iou.values())
-        table.add_row(model, *('-' if v != v else f'{100 * v:.1f}' for v in values))
+    for column in ('class', *scores):
+        table.add_column(column, justify='left' if column == 'class' else 'right')
+    for name in next(iter(scores.values())).iou:
+        table.add_row(name, *(_percent(score.iou[name]) for score in scores.values()))
+    table.add_section()
+    table.add_row('mean', *(_percent(score.miou) for score in scores.values()))
+    table.add_row(
+        'pixel accuracy', *(_percent(score.pixel_accuracy) for score in scores.values()))
     Console().print(table)
+
+
+def _percent(value: float) -> str:
+    return '-' if value != value else f'{100 * value:.1f}'
 
 
 if __name__ == '__main__':

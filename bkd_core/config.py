@@ -72,7 +72,7 @@ class AugmentationConfig:
     source_scale: tuple[float, float] = (0.75, 1.5)
     target_scale: tuple[float, float] = (0.75, 1.5)
     flip: bool = True
-    color_jitter: float = 0.3
+    color_jitter: float = 0.6
     blur: float = 0.2
 
     def __post_init__(self) -> None:
@@ -245,6 +245,8 @@ class TrainingConfig:
     :param loss_stride: Losses are computed at one pixel in this many, each way.
     :param checkpoint_steps: A checkpoint is written after this many steps.
     :param num_workers: Loader processes; 0 loads in the training process.
+    :param half_precision_weights: Store the finished model's weights as float16: half the size.
+    :param data_licences: Text for the model card: whose data this is and under which licence.
     """
 
     label_space: str = 'street9'
@@ -263,6 +265,8 @@ class TrainingConfig:
     loss_stride: int = 2
     checkpoint_steps: int = 50
     num_workers: int = 0
+    half_precision_weights: bool = False
+    data_licences: str = ''
 
     def __post_init__(self) -> None:
         """Check the ranges."""

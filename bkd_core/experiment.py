@@ -96,7 +96,7 @@ def run_stage(
 
 def write_model(
     directory: Path, network: nn.Module, spec: ModelSpec, config: TrainingConfig,
-    frames: SegmentationDataset, *, half_precision: bool = False,
+    frames: SegmentationDataset,
 ) -> None:
     """
     Write a model directory; `model.yaml` comes last, so a torn one is not taken for a model.
@@ -106,9 +106,11 @@ def write_model(
     :param spec: Its description.
     :param config: The resolved configuration of its run.
     :param frames: Real frames on which the export must agree with the network.
-    :param half_precision: Store weights as float16.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    half_precision = config.half_precision_weights
+    if half_precision:
+        network = network.half().float()  # round first, so that both files hold the same numbers
     save_weights(network, directory / model_directory.WEIGHTS, half_precision=half_precision)
     onnx_path = directory / model_directory.ONNX
     export_onnx(network, spec, onnx_path, half_precision_weights=half_precision)
@@ -165,8 +167,13 @@ def _load(
     """Return the network of a model directory or of 'stage:NAME'; None if there is none."""
     if model is None:
         return None
+    if not model:
+        raise InputError(f"{setting}: got nothing; expected a model directory or 'stage:NAME'")
     directory = stages / model[len('stage:'):] if model.startswith('stage:') else model
-    space = model_directory.read_spec(model_directory.resolve(directory)).label_space
+    try:
+        space = model_directory.read_spec(model_directory.resolve(directory)).label_space
+    except InputError as error:
+        raise InputError(f'{setting}: {error}') from error
     if space.classes != get_label_space(config.label_space).classes:
         raise InputError(
             f"{setting}: '{model}' was trained in the label space '{space.name}'; this run's "

@@ -38,6 +38,8 @@ def model_card(name: str, config: TrainingConfig, metrics: dict[str, Any]) -> st
         '| ' + ' | '.join(map(_percent, [scores['miou'], *scores['iou'].values()])) + ' |', '',
         f'Pixel accuracy {_percent(scores["pixel_accuracy"])}. Classes marked - do not occur in '
         'the frames that were scored and do not count.', '']
+    if config.data_licences:
+        lines += ['## Data and licences', '', config.data_licences.strip(), '']
     return '\n'.join(lines)
 
 

@@ -70,9 +70,10 @@ class FrameWatch:
                     'QoS fit (see qos_overrides)?')
         if types:
             return f'it carries {types}, expected {self._type}. Set image_transport accordingly'
+        own = self._node.get_fully_qualified_name() + '/'
         others = [
             name for name, kinds in self._node.get_topic_names_and_types()
-            if self._type in kinds and name != self._topic
+            if self._type in kinds and name != self._topic and not name.startswith(own)
             and self._node.count_publishers(name)]
         return (f'nobody publishes it. Topics of type {self._type}: {others or "none"}. Remap '
                 "'image' to the camera's topic")

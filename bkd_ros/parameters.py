@@ -187,8 +187,9 @@ def refuse_bad_values(
 def _check(node_name: str, name: str, setting: Setting, value: Any) -> None:
     where = f'{node_name}: ' if node_name else ''
     if setting.choices and value not in setting.choices:
-        raise InputError(f"{where}{unknown_name(f'{name}', value, setting.choices)}")
-    if setting.is_required and (not value or '' in value):
+        error = unknown_name(f'value of parameter {name}', value, setting.choices)
+        raise InputError(f'{where}{error}')
+    if setting.is_required and (not value or '' in list(value)):
         raise InputError(
             f"{where}parameter '{name}' is not set. {setting.description} Give it with "
             f'--ros-args -p {name}:=VALUE')

@@ -43,6 +43,7 @@ from std_msgs.msg import String
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 5.0
+WARM_UP_SIZE = (480, 640)
 
 INPUT_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -147,9 +148,12 @@ def load_segmenter(values: dict[str, Any]) -> Segmenter:
     :param values: Values of `parameters.SEGMENTATION`.
     :raises InputError: If it cannot be loaded.
     """
-    return Segmenter.load(
+    segmenter = Segmenter.load(
         values['model'], runtime=values['runtime'], num_threads=values['num_threads'],
         input_height=values['input_height'] or None, device=values['device'])
+    # The first inference is the slow one, and shows here, not at each frame, what is wrong.
+    segmenter.warm_up(*WARM_UP_SIZE)
+    return segmenter
 
 
 def label_info(segmenter: Segmenter) -> str:

@@ -56,7 +56,7 @@ def test_a_file_holds_only_what_differs(tmp_path):
 
 
 def test_a_stage_adds_to_what_the_file_says_and_replaces_another_method(tmp_path):
-    stages = load_experiment(write(tmp_path, '''
+    stages = load_experiment(write(tmp_path, """
         steps: 7
         source: {name: streets, options: {domain: source, num_frames: 3}}
         method: {name: self_training, ema_decay: 0.5}
@@ -65,7 +65,7 @@ def test_a_stage_adds_to_what_the_file_says_and_replaces_another_method(tmp_path
           second: {method: {lambda_mixed: 2}, steps: 9}
           third: {method: {name: bilateral_distillation, teacher: 'stage:second'}}
           fourth: {source: {name: camvid}}
-        '''))
+        """))
     assert stages['first'].source.options == {'domain': 'source', 'num_frames': 4}
     assert stages['second'].method == SelfTrainingConfig(ema_decay=0.5, lambda_mixed=2.0)
     assert (stages['first'].steps, stages['second'].steps) == (7, 9)

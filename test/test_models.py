@@ -209,7 +209,7 @@ def test_normalisation_is_that_of_the_data_set_in_units_of_one():
     assert wrapped.state_dict() == {}
 
 
-MISMATCHED_BUILDS = '''
+MISMATCHED_BUILDS = """
 import sys
 import torch
 def refuse(path):
@@ -226,7 +226,7 @@ torchvision_guard.ensure_torchvision_imports()
 torchvision_guard.ensure_torchvision_imports()
 import torchvision.transforms.v2
 print(build_network('lite_fpn', 3, pretrained=False).eval()(torch.rand(1, 3, 32, 32)).shape[1])
-'''
+"""
 
 
 def test_torchvision_loads_beside_a_torch_of_another_build():

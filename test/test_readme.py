@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 from bkd_core.config_file import load_experiment
+from fixtures_models import write_tiny_model
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,17 +146,41 @@ def test_the_options_that_the_text_names_exist():
     assert [option for option in options if not re.search(rf'{option}\b', known)] == []
 
 
-def test_the_topics_of_the_table_are_the_nodes():
-    rows = re.findall(r'^\| `(\S+)`( \(in\))? \|', sections(README, 'The ROS 2 node'), re.M)
-    topics = [topic for topic, _ in rows]
-    assert {'image', '~/labels', '~/confidence', '~/overlay'} <= set(topics)
-    strings = set()
-    for path in (ROOT / 'bkd_ros').glob('*.py'):
-        strings |= strings_in(path.read_text(encoding='utf-8'))
-    written = '\n'.join(strings)  # 'image/compressed' may be put together from two strings
-    assert [
-        topic for topic in topics
-        if topic not in written and not {*topic.replace('/', ' /').split()} <= strings] == []
+@pytest.mark.parametrize(('transport', 'camera'), [
+    ('raw', ('image', 'sensor_msgs/Image')),
+    ('compressed', ('image/compressed', 'sensor_msgs/CompressedImage'))])
+def test_the_topics_of_the_table_are_the_running_nodes(transport, camera, tmp_path):
+    pytest.importorskip('rclpy')
+    section = sections(README, 'The ROS 2 node')
+    rows = re.findall(r'^\| `(\S+)`(?: \(in\))? \| `([^`]+)`', section, re.M)
+    outputs = {row for row in rows if row[0].startswith('~/')}
+    assert len(outputs) == 4 and camera in rows
+    published, subscribed = topics_of_node(write_tiny_model(tmp_path), transport)
+    assert outputs <= published
+    assert camera in subscribed
+
+
+def topics_of_node(model: Path, transport: str) -> tuple[set, set]:
+    """Return (topic, type) of what a running segmentation node publishes and subscribes to."""
+    from bkd_ros.segmentation_node import SegmentationNode
+    import rclpy
+    from rclpy.context import Context
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node = SegmentationNode(context=context, parameter_overrides=[
+            rclpy.Parameter('model', value=str(model)),
+            rclpy.Parameter('image_transport', value=transport)])
+        own = f'/{node.get_name()}/'
+        found = tuple(
+            {(topic.replace(own, '~/').lstrip('/'), types[0].replace('/msg/', '/'))
+             for topic, types in ask(node.get_name(), node.get_namespace())}
+            for ask in (node.get_publisher_names_and_types_by_node,
+                        node.get_subscriber_names_and_types_by_node))
+        node.close()
+    finally:
+        rclpy.try_shutdown(context=context)
+    return found
 
 
 def test_the_two_commands_come_first():

@@ -9,7 +9,6 @@ from pathlib import Path
 import statistics
 import time
 
-from bkd_core import atomic
 from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.benchmarks.ros_playback import has_ros, IMAGE_TOPIC, play_through_node, score
 from bkd_core.config import DataConfig, TrainingConfig
@@ -118,17 +117,12 @@ def write_recording(drive: SegmentationDataset, path: Path) -> Path:
     """
     if path.exists():
         return path
-    with atomic.directory(path) as temporary:
-        with progress_bar('record the target', len(drive)) as advance:
-            with RecordingWriter(temporary / 'bag') as writer:
-                for index in range(len(drive)):
-                    writer.write_image(
-                        IMAGE_TOPIC, drive.image(index), stamp_ns=_stamp_ns(index),
-                        frame_id='camera', compressed=True)
-                    advance(index + 1)
-        for file in (temporary / 'bag').iterdir():
-            file.rename(temporary / file.name)
-        (temporary / 'bag').rmdir()
+    with progress_bar('record the target', len(drive)) as advance:
+        with RecordingWriter(path) as writer:
+            for index in range(len(drive)):
+                writer.write_image(
+                    IMAGE_TOPIC, drive.image(index), stamp_ns=_stamp_ns(index), compressed=True)
+                advance(index + 1)
     return path
 
 

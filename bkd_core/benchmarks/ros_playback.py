@@ -18,7 +18,8 @@ from bkd_core.errors import InputError
 from bkd_core.evaluation import ConfusionMatrix
 import numpy as np
 
-IMAGE_TOPIC = '/camera/image_raw/compressed'
+CAMERA = '/camera/image_raw'
+IMAGE_TOPIC = f'{CAMERA}/compressed'
 LABELS_TOPIC = '/segmentation_node/labels'
 # How long the three processes may take beside the recording itself; importing rclpy alone takes
 # seconds on a busy machine.
@@ -68,7 +69,7 @@ def play_through_node(
             for key, value in parameters.items():
                 command += ['-p', f'{key}:={value}']
             if name == 'segmentation_node':
-                command += ['-r', f'image/compressed:={IMAGE_TOPIC}']
+                command += ['-r', f'image:={CAMERA}']
             return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
 
         processes = {

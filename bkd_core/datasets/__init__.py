@@ -12,12 +12,14 @@ from bkd_core.datasets.camvid import CamVid
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.image_folder import ImageFolder
 from bkd_core.datasets.recording import Recording
+from bkd_core.datasets.streets import Streets
 from bkd_core.errors import InputError, unknown_name
 
 DATASETS = {
     'camvid': CamVid,
     'image_folder': ImageFolder,
     'recording': Recording,
+    'streets': Streets,
 }
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError
+from bkd_core.model_directory import ModelSpec
 import numpy as np
 
 logger = logging.getLogger(__name__)
@@ -18,23 +20,33 @@ class OnnxRuntime:
     """
     A loaded ONNX file: uint8 image in, coarse logits out.
 
-    :param directory: The model directory.
-    :param spec: Its `model.yaml`.
+    :param path: The file, written by `bkd_core.export`.
+    :param num_classes: How many classes it must have.
     :param num_threads: Threads of one inference; 0 leaves the choice to ONNX Runtime.
     :param device: 'auto' (CUDA where it works, else CPU), 'cpu' or 'cuda'.
-    :raises InputError: If the file is missing, damaged or of another model, or the device is
-        not there.
+    :raises InputError: If the file is damaged or of another model, or the device is not there.
     """
 
     name = 'onnxruntime'
 
     def __init__(
-        self, directory: Path, spec: model_directory.ModelSpec, *, num_threads: int,
-        device: str,
+        self, path: Path, num_classes: int, *, num_threads: int = 0, device: str = 'auto',
     ) -> None:
-        self.path = model_directory.verify(directory, spec, model_directory.ONNX)
-        self._session = _open_session(self.path, num_threads, device)
-        _check_interface(self._session, self.path, spec.label_space.num_classes)
+        self._session = _open_session(path, num_threads, device)
+        _check_interface(self._session, path, num_classes)
+
+    @classmethod
+    def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> OnnxRuntime:
+        """
+        Load the ONNX file of a model directory.
+
+        :param directory: The model directory.
+        :param spec: Its `model.yaml`.
+        :param options: `num_threads` and `device`.
+        :raises InputError: As above, and if the file is missing or truncated.
+        """
+        path = model_directory.verify(directory, spec, model_directory.ONNX)
+        return cls(path, spec.label_space.num_classes, **options)
 
     def logits(self, image: np.ndarray) -> np.ndarray:
         """

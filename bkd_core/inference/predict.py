@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+import itertools
 from pathlib import Path
 from typing import Iterator
 
@@ -38,6 +40,9 @@ def predict(
     :raises InputError: If the input is missing, unreadable, empty or of an unknown kind.
     """
     total, frames = open_frames(Path(source), topic)
+    first = next(frames, None)  # before anything is written: most mistakes show here
+    if first is None:
+        raise InputError(f'{source}: it holds no frame')
     folder = source.parent if source.suffix.lower() in IMAGE_SUFFIXES else source
     if output.resolve() == folder.resolve():
         raise InputError(
@@ -46,7 +51,7 @@ def predict(
     output.mkdir(parents=True, exist_ok=True)
     count = 0
     with progress_bar('predict', total) as advance:
-        for name, frame in frames:
+        for name, frame in itertools.chain([first], frames):
             labels = segmenter(frame).labels
             atomic.write_bytes(output / f'{name}.png', encode_png(labels))
             if overlay:
@@ -54,8 +59,6 @@ def predict(
                 atomic.write_bytes(output / f'{name}_overlay.jpg', encode_jpeg(picture))
             count += 1
             advance(count)
-    if count == 0:
-        raise InputError(f'{source}: it holds no frame')
     return count
 
 
@@ -98,7 +101,15 @@ def _require_unique_names(folder: Path, paths: list[Path]) -> None:
 
 def _bag_frames(source: Path, topic: str | None) -> tuple[int, Frames]:
     from bkd_core.datasets.recording import read_frames
-    return 0, ((str(frame.stamp_ns), frame.image) for frame in read_frames(source, topic=topic))
+
+    def frames() -> Frames:
+        counts: Counter[int] = Counter()
+        for frame in read_frames(source, topic=topic):
+            repeated = counts[frame.stamp_ns]  # a driver without a clock stamps all with 0
+            counts[frame.stamp_ns] += 1
+            yield f'{frame.stamp_ns}_{repeated}' if repeated else str(frame.stamp_ns), frame.image
+
+    return 0, frames()
 
 
 def _video_frames(source: Path) -> tuple[int, Frames]:

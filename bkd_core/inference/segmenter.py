@@ -7,10 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.inference.onnx_runtime import OnnxRuntime
 from bkd_core.inference.upsampling import labels_and_confidence, mean_entropy
 from bkd_core.model_directory import ModelSpec
 import cv2
@@ -19,6 +20,7 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 RUNTIMES = ('auto', 'onnxruntime', 'torch')
+DEVICES = ('auto', 'cpu', 'cuda')
 # Beyond this ratio of the sides a frame is squeezed: keeping the aspect of a strip of a few
 # pixels' width would need an image of gigabytes.
 MAX_ASPECT = 8
@@ -44,7 +46,10 @@ class Runtime(Protocol):
     """Runs a network: ONNX Runtime or torch."""
 
     name: str
-    path: Path
+
+    @classmethod
+    def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
+        """Load a model directory; the options are `num_threads` and `device`."""
 
     def logits(self, image: np.ndarray) -> np.ndarray:
         """Return (C, h / stride, w / stride) float32 for (h, w, 3) uint8 RGB."""
@@ -81,17 +86,21 @@ class Segmenter:
             runtime.
         :param input_height: Short side of what the network sees, in pixels, instead of the
             model's own: smaller is faster and coarser.
-        :param device: 'auto', 'cpu' or 'cuda'.
+        :param device: 'cpu', 'cuda', or 'auto': CUDA where the runtime finds it, else CPU.
         :raises InputError: If the model, a file of it, a setting or a library is at fault.
         """
         if num_threads < 0:
             raise InputError(f'num_threads: expected 0 or more; got {num_threads}')
+        if device not in DEVICES:
+            raise unknown_name('device', device, DEVICES)
+        if runtime not in RUNTIMES:
+            raise unknown_name('runtime', runtime, RUNTIMES)
         directory = model_directory.resolve(model)
         spec = model_directory.read_spec(directory)
         if input_height is not None:
             spec = replace(spec, input_height=input_height)
-        chosen = _choose_runtime(directory, runtime)
-        loaded = chosen(directory, spec, num_threads=num_threads, device=device)
+        loaded = _load_runtime(
+            directory, spec, runtime, num_threads=num_threads, device=device)
         logger.info("model '%s' (%s) runs by %s", spec.name, directory, loaded.name)
         return cls(directory, spec, loaded)
 
@@ -121,8 +130,8 @@ class Segmenter:
         logits = self._runtime.logits(resize_frame(frame, self.spec))
         if len(logits) != self.label_space.num_classes:
             raise InputError(
-                f'{self._runtime.path}: its logits have {len(logits)} classes, but label space '
-                f"'{self.label_space.name}' has {self.label_space.num_classes}")
+                f"model '{self.directory}': its logits have {len(logits)} classes, but label "
+                f"space '{self.label_space.name}' has {self.label_space.num_classes}")
         return logits
 
     def warm_up(self, height: int, width: int) -> None:
@@ -162,19 +171,16 @@ def _check_frame(frame: np.ndarray) -> None:
             f'frame: expected the shape (H, W, 3), H and W at least 1; got {frame.shape}')
 
 
-def _choose_runtime(directory: Path, runtime: str) -> type[Runtime]:
-    if runtime not in RUNTIMES:
-        raise unknown_name('runtime', runtime, RUNTIMES)
+def _load_runtime(directory: Path, spec: ModelSpec, runtime: str, **options: Any) -> Runtime:
     if runtime == 'auto':
         has_onnx = (directory / model_directory.ONNX).is_file()
         runtime = 'onnxruntime' if has_onnx else 'torch'
     if runtime == 'onnxruntime':
-        from bkd_core.inference.onnx_runtime import OnnxRuntime
-        return OnnxRuntime
+        return OnnxRuntime.load(directory, spec, **options)
     try:
         from bkd_core.inference.torch_runtime import TorchRuntime
+        return TorchRuntime.load(directory, spec, **options)
     except ImportError as error:
         raise InputError(
             f"model '{directory}': runtime 'torch' needs a package that cannot be imported "
             f'({error}): pip install "bkd_ros[train]"') from error
-    return TorchRuntime

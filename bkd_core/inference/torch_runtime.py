@@ -4,41 +4,56 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
-from bkd_core import model_directory
 from bkd_core.errors import InputError
+from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network
 import numpy as np
 import torch
+from torch import nn
 
 
 class TorchRuntime:
     """
     A loaded network: uint8 image in, coarse logits out.
 
-    :param directory: The model directory.
-    :param spec: Its `model.yaml`.
+    :param network: Normalised images in, logits out; it is copied, not changed.
+    :param spec: Its normalisation.
     :param num_threads: Threads of torch in this whole process; 0 leaves them as they are.
-    :param device: 'auto' (CUDA where there is one, else CPU), 'cpu', 'cuda' or 'cuda:N'.
-    :raises InputError: If the weights are missing or damaged, or the device is not there.
+    :param device: 'auto' (CUDA where there is one, else CPU), 'cpu' or 'cuda'.
+    :raises InputError: If the device is not there.
     """
 
     name = 'torch'
 
     def __init__(
-        self, directory: Path, spec: model_directory.ModelSpec, *, num_threads: int,
-        device: str,
+        self, network: nn.Module, spec: ModelSpec, *, num_threads: int = 0,
+        device: str = 'auto',
     ) -> None:
-        self.path = directory / model_directory.WEIGHTS
         if num_threads:
             torch.set_num_threads(num_threads)
         self._device = _choose_device(device)
-        network = load_network(directory).to(self._device)
+        network = copy.deepcopy(network).eval().to(self._device)
         self._network = network.to(memory_format=torch.channels_last)
         self._mean, self._std = (
             torch.tensor(values, device=self._device).view(1, 3, 1, 1)
             for values in (spec.mean, spec.std))
+
+    @classmethod
+    def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> TorchRuntime:
+        """
+        Load the weights of a model directory.
+
+        :param directory: The model directory.
+        :param spec: Its `model.yaml`.
+        :param options: `num_threads` and `device`.
+        :raises InputError: As above, and if the weights are missing, truncated or of another
+            network.
+        """
+        return cls(load_network(directory), spec, **options)
 
     def logits(self, image: np.ndarray) -> np.ndarray:
         """
@@ -56,13 +71,8 @@ class TorchRuntime:
 def _choose_device(device: str) -> torch.device:
     if device == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
+    if device == 'cuda' and not torch.cuda.is_available():
         raise InputError(
-            f"device '{device}': expected 'auto', 'cpu', 'cuda' or 'cuda:N'") from error
-    if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device '{device}': torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            "devices. Set device 'cpu', or install torch with CUDA and its driver")
-    return chosen
+            f"device 'cuda': torch {torch.__version__} sees no CUDA device. Set device 'cpu', or "
+            'install a CUDA build of torch and its driver')
+    return torch.device(device)

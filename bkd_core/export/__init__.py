@@ -1,0 +1,9 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained network to the files of other runtimes, and the check each must pass."""
+
+from bkd_core.export.half_precision import store_weights_in_half_precision
+from bkd_core.export.onnx import export_onnx
+from bkd_core.export.parity import check_parity, ExportError
+
+__all__ = ['check_parity', 'export_onnx', 'ExportError', 'store_weights_in_half_precision']

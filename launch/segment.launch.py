@@ -1,0 +1,145 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Label a camera topic, or a recording.
+
+    ros2 launch bkd_ros segment.launch.py
+    ros2 launch bkd_ros segment.launch.py image:=/camera/image_raw compressed:=true
+    ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
+"""
+
+import os
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+CONFIG = Path(__file__).parent.parent / 'config'
+# Fast DDS 2 reads the first name, Fast DDS 3 the second.
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+TRUE_FALSE = ['true', 'false']
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        'model', default_value='',
+        description="Model directory, or 'default' for the student that comes with the package. "
+                    'Empty: as params_file says.'),
+    DeclareLaunchArgument(
+        'image', default_value='image',
+        description="The camera's topic, without '/compressed'. With recording, the topic to "
+                    'play it on.'),
+    DeclareLaunchArgument(
+        'compressed', default_value='false', choices=TRUE_FALSE,
+        description="Subscribe to the topic's '/compressed' (CompressedImage). With recording, "
+                    'it must have been recorded so; a compressed recording also plays with '
+                    'false.'),
+    DeclareLaunchArgument(
+        'params_file', default_value=str(CONFIG / 'segment.yaml'),
+        description='Parameters of segmentation_node.'),
+    DeclareLaunchArgument(
+        'runtime', default_value='', choices=['', 'auto', 'onnxruntime', 'torch'],
+        description='What runs the network. Empty: as params_file says.'),
+    DeclareLaunchArgument(
+        'recording', default_value='',
+        description='Play this recording (rosbag2, MCAP or rosbag1) and end with it; empty: '
+                    'wait for a camera.'),
+    DeclareLaunchArgument(
+        'recording_topic', default_value='',
+        description='The topic of the recording. Empty: its only image topic.'),
+    DeclareLaunchArgument(
+        'namespace', default_value='', description='Namespace of the nodes and their topics.'),
+    DeclareLaunchArgument(
+        'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
+        description='Least severe messages to show.'),
+    DeclareLaunchArgument(
+        'use_sim_time', default_value='false', choices=TRUE_FALSE,
+        description='Take the time from /clock.'),
+    DeclareLaunchArgument(
+        'fastdds_profile',
+        default_value=next(
+            (os.environ[name] for name in PROFILE_VARIABLES if name in os.environ),
+            str(CONFIG / 'fastdds_shared_memory.xml')),
+        description='XML profile for Fast DDS; ours keeps large images from getting lost on one '
+                    'host. Empty: none.'),
+]
+
+
+def generate_launch_description():
+    """Return what `ros2 launch` runs."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=start)])
+
+
+def start(context):
+    """
+    Return the actions for the arguments given.
+
+    :param context: The launch context.
+    """
+    argument = {item.name: LaunchConfiguration(item.name).perform(context) for item in ARGUMENTS}
+    profile = argument['fastdds_profile']
+    environment = [
+        SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if profile]
+    nodes = [segmentation_node(argument)]
+    if argument['recording']:
+        nodes.append(player_node(argument))
+    return environment + nodes
+
+
+def segmentation_node(argument):
+    """
+    Return the node that labels; the launch ends with it.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    given = {name: argument[name] for name in ('model', 'runtime') if argument[name]}
+    if is_true(argument['compressed']):
+        given['image_transport'] = 'compressed'
+    return ros_node(
+        argument, 'segmentation_node', [argument['params_file'], given],
+        remappings=[('image', argument['image'])], on_exit=Shutdown())
+
+
+def player_node(argument):
+    """
+    Return the node that plays the recording; the launch ends with it.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    settings = {
+        'recording': argument['recording'],
+        'topic': argument['recording_topic'],
+        'output_topic': argument['image'],
+        'image_transport': 'compressed' if is_true(argument['compressed']) else 'raw'}
+    return ros_node(argument, 'player_node', [settings], on_exit=Shutdown())
+
+
+def ros_node(argument, executable, parameters, **options):
+    """
+    Return a node of this package.
+
+    :param argument: Name -> text of the launch arguments.
+    :param executable: Its name, which is also the node's.
+    :param parameters: Files and dictionaries; later ones win.
+    """
+    parameters.append({'use_sim_time': is_true(argument['use_sim_time'])})
+    return Node(
+        package='bkd_ros', executable=executable, name=executable,
+        namespace=argument['namespace'], parameters=parameters, output='screen',
+        emulate_tty=True,
+        ros_arguments=['--log-level', argument['log_level']], **options)
+
+
+def is_true(text):
+    """
+    Return whether an argument is 'true'.
+
+    :param text: One of `TRUE_FALSE`.
+    """
+    return text == 'true'

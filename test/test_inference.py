@@ -1,0 +1,335 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmenter: frames of all kinds in, labels and confidence out, clear errors otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+import subprocess
+import sys
+
+from bkd_core.errors import InputError
+from bkd_core.inference import Segmenter
+from bkd_core.inference.onnx_runtime import OnnxRuntime
+from bkd_core.inference.segmenter import resize_frame
+from bkd_core.inference.upsampling import labels_and_confidence, mean_entropy
+from bkd_core.model_directory import ONNX, read_spec, WEIGHTS, write_spec
+import cv2
+from fixtures_models import nearest_color_network, write_tiny_model
+import numpy as np
+import onnx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module')
+def tiny_model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp('models') / 'tiny')
+
+
+@pytest.fixture(scope='module')
+def segmenter(tiny_model):
+    return Segmenter.load(tiny_model, num_threads=1)
+
+
+def painted(segmenter, labels):
+    """Return the frame whose pixels have the colours of their classes."""
+    return np.uint8(segmenter.label_space.colors)[labels]
+
+
+def interpolated(logits, height, width):
+    """Upsample in float64 by the textbook: half-pixel centres, edges repeated."""
+    result = logits.astype(np.float64)
+    for side, size in ((1, height), (2, width)):
+        coarse = result.shape[side]
+        position = np.clip((np.arange(size) + .5) * coarse / size - .5, 0, coarse - 1)
+        before = np.floor(position).astype(int)
+        after = np.minimum(before + 1, coarse - 1)
+        shape = [1, 1, 1]
+        shape[side] = size
+        weight = (position - before).reshape(shape)
+        result = result.take(before, side) * (1 - weight) + result.take(after, side) * weight
+    return result
+
+
+def make_logits(kind, shape):
+    logits = np.random.default_rng(3).normal(size=shape).astype(np.float32) * 4
+    if kind == 'smooth':
+        logits = np.stack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in logits]) * 8
+    return logits
+
+
+SIZES = [
+    ((9, 8, 12), (64, 96)), ((9, 8, 12), (61, 103)), ((4, 5, 7), (33, 20)), ((19, 6, 6), (1, 1)),
+    ((3, 16, 16), (7, 300)), ((2, 1, 1), (5, 4)), ((9, 16, 16), (8, 8)), ((1, 3, 4), (6, 9))]
+
+
+@pytest.mark.parametrize('kind', ['random', 'smooth'])
+@pytest.mark.parametrize(('shape', 'size'), SIZES)
+def test_labels_and_confidence_are_those_of_the_interpolated_logits(kind, shape, size):
+    logits = make_logits(kind, shape)
+    labels, confidence = labels_and_confidence(logits, *size)
+    expected = interpolated(logits, *size)
+    ordered = np.sort(expected, axis=0)
+    is_clear = np.ones(size, bool) if shape[0] == 1 else ordered[-1] - ordered[-2] > 1e-4
+    assert is_clear.mean() > .99
+    assert (labels == expected.argmax(axis=0))[is_clear].all()
+    probabilities = np.exp(expected - expected.max(axis=0))
+    largest = 255 / probabilities.sum(axis=0)
+    assert np.abs(confidence - largest).max() < .51  # rounded to the nearest
+    assert labels.dtype == confidence.dtype == np.uint8
+
+
+@pytest.mark.parametrize(('shape', 'size'), SIZES)
+def test_labels_are_those_of_torch(shape, size):
+    torch = pytest.importorskip('torch')
+    logits = make_logits('smooth', shape)
+    labels, _ = labels_and_confidence(logits, *size)
+    upsampled = torch.nn.functional.interpolate(
+        torch.from_numpy(logits)[None], size, mode='bilinear', align_corners=False)[0]
+    best = upsampled.max(0).values
+    chosen = upsampled.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
+    assert float((best - chosen).max()) < 1e-4  # another class only where it is as good
+    assert (labels == upsampled.argmax(0).numpy()).mean() > .999
+
+
+def test_the_lowest_class_wins_a_tie():
+    logits = np.zeros((4, 2, 3), np.float32)
+    logits[[1, 3]] = 1
+    labels, confidence = labels_and_confidence(logits, 9, 7)
+    assert (labels == 1).all()
+    # e / (2 e + 2) of 255
+    assert (confidence == round(255 * np.e / (2 * np.e + 2))).all()
+
+
+def test_huge_logits_stay_finite():
+    logits = np.zeros((2, 1, 2), np.float32)
+    logits[0, 0, 0] = logits[1, 0, 1] = 3e4
+    labels, confidence = labels_and_confidence(logits, 1, 4)
+    np.testing.assert_array_equal(labels, [[0, 0, 1, 1]])
+    np.testing.assert_array_equal(confidence, np.full((1, 4), 255))
+    assert mean_entropy(logits) == 0
+
+
+def test_mean_entropy_is_the_logarithm_of_equally_likely_classes():
+    logits = np.full((5, 2, 2), -7, np.float32)
+    assert mean_entropy(logits) == pytest.approx(np.log(5))
+    logits[:2, 0] = 60  # in the first row two classes share everything
+    assert mean_entropy(logits) == pytest.approx((np.log(2) + np.log(5)) / 2)
+
+
+def test_a_painted_frame_comes_back_as_its_labels(segmenter):
+    truth = np.repeat(np.arange(9, dtype=np.uint8), 32)[None].repeat(64, 0)  # (64, 288)
+    result = segmenter(painted(segmenter, truth))
+    assert result.labels.dtype == result.confidence.dtype == np.uint8
+    inner = np.arange(288) % 32
+    inner = (inner >= 8) & (inner < 24)  # away from the borders, where blocks are interpolated
+    np.testing.assert_array_equal(result.labels[:, inner], truth[:, inner])
+    assert 0 < result.mean_entropy < np.log(9)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 300), (300, 1), (7, 5), (97, 61), (480, 640)])
+def test_every_size_of_frame_works(segmenter, size):
+    frame = painted(segmenter, np.full(size, 5, np.uint8))
+    result = segmenter(frame)
+    assert (result.labels == 5).all()
+    assert result.labels.shape == result.confidence.shape == size
+
+
+def test_the_camera_may_change_its_resolution(segmenter):
+    small, large = (painted(segmenter, np.full(size, 2)) for size in ((40, 60), (90, 50)))
+    assert [segmenter(frame).labels.shape for frame in (small, large, small)] == [
+        (40, 60), (90, 50), (40, 60)]
+
+
+def test_a_view_of_a_larger_array_gives_the_labels_of_its_copy(segmenter):
+    image = np.random.default_rng(0).integers(0, 256, (128, 96, 3), np.uint8)
+    view = image[::-2, 3:80, ::-1]
+    assert not view.flags.c_contiguous
+    np.testing.assert_array_equal(
+        segmenter(view).labels, segmenter(np.ascontiguousarray(view)).labels)
+    same_size = image[:64, :64]
+    np.testing.assert_array_equal(
+        segmenter(same_size).labels, segmenter(same_size.copy()).labels)
+
+
+def test_without_confidence_the_labels_are_the_same(segmenter):
+    frame = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
+    plain = segmenter(frame, with_confidence=False)
+    assert plain.confidence is None
+    np.testing.assert_array_equal(plain.labels, segmenter(frame).labels)
+
+
+@pytest.mark.parametrize(('frame', 'got'), [
+    (np.zeros((4, 4, 3), np.float32), 'float32'),
+    ([[1, 2]], 'list'),
+    (np.zeros((4, 4), np.uint8), r'\(4, 4\)'),
+    (np.zeros((4, 4, 4), np.uint8), r'\(4, 4, 4\)'),
+    (np.zeros((0, 4, 3), np.uint8), r'\(0, 4, 3\)'),
+])
+def test_what_is_no_rgb_frame_is_refused(segmenter, frame, got):
+    with pytest.raises(InputError, match=f'expected .*{got}'):
+        segmenter(frame)
+
+
+def test_logits_come_at_the_size_of_the_network(segmenter):
+    # Short side 64; 128 * 64 / 72 = 113.8 is nearest to 128 among the multiples of 32.
+    logits = segmenter.logits(np.zeros((72, 128, 3), np.uint8))
+    assert logits.shape == (9, 64 // 8, 128 // 8) and logits.dtype == np.float32
+
+
+def test_a_frame_that_shrinks_a_lot_is_averaged_over_areas(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=32)
+    frame = np.zeros((128, 128, 3), np.uint8)
+    frame[:, ::4] = [200, 100, 40]  # bilinear samples would miss every fourth column
+    shrunk = resize_frame(frame, spec)
+    assert shrunk.shape == (32, 32, 3)
+    assert (shrunk == [50, 25, 10]).all()
+
+
+def test_a_very_long_frame_is_squeezed_and_does_not_fill_the_memory(segmenter):
+    assert resize_frame(np.zeros((1, 100_000, 3), np.uint8), segmenter.spec).shape == (
+        64, 8 * 64, 3)
+
+
+def test_the_input_height_can_be_lowered(tiny_model):
+    coarse = Segmenter.load(tiny_model, input_height=32)
+    assert coarse.spec.input_height == 32
+    assert coarse.logits(np.zeros((64, 64, 3), np.uint8)).shape == (9, 4, 4)
+
+
+def test_warm_up_leaves_the_segmenter_as_it_was(segmenter):
+    frame = np.random.default_rng(2).integers(0, 256, (40, 40, 3), np.uint8)
+    before = segmenter(frame).labels
+    assert segmenter.warm_up(90, 120) is None
+    np.testing.assert_array_equal(segmenter(frame).labels, before)
+
+
+def test_the_runtime_is_onnxruntime_if_there_is_an_onnx_file_and_the_log_says_so(
+        tiny_model, caplog):
+    with caplog.at_level(logging.INFO, logger='bkd_core.inference'):
+        segmenter = Segmenter.load(str(tiny_model))
+    assert segmenter.runtime == 'onnxruntime' and segmenter.directory == tiny_model
+    assert "model 'tiny'" in caplog.text and 'runs by onnxruntime' in caplog.text
+
+
+def test_the_onnx_runtime_loads_no_torch(tiny_model):
+    script = (
+        'import sys, numpy as np\n'
+        'from bkd_core.inference import Segmenter\n'
+        f'segmenter = Segmenter.load({str(tiny_model)!r})\n'
+        'segmenter(np.zeros((40, 60, 3), np.uint8))\n'
+        'sys.exit("torch was imported" if "torch" in sys.modules else 0)')
+    subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=60)
+
+
+def test_a_missing_torch_names_the_pip_line(tiny_model, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    monkeypatch.delitem(sys.modules, 'bkd_core.inference.torch_runtime', raising=False)
+    with pytest.raises(InputError, match=r'pip install "bkd_ros\[train\]"') as error:
+        Segmenter.load(tiny_model, runtime='torch')
+    assert str(tiny_model) in str(error.value)
+
+
+def copy_of_tiny(tmp_path):
+    return write_tiny_model(tmp_path / 'copy')
+
+
+def test_a_truncated_onnx_file_is_named(tmp_path):
+    path = copy_of_tiny(tmp_path) / ONNX
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f'{path}.*truncated'):
+        Segmenter.load(path.parent)
+
+
+def test_an_onnx_file_that_is_none_is_named(tmp_path):
+    path = copy_of_tiny(tmp_path) / ONNX
+    path.write_bytes(b'not a graph')
+    write_spec(path.parent, read_spec(path.parent))  # with the hash of the damaged file
+    with pytest.raises(InputError, match=f'{path}: ONNX Runtime .* cannot load it'):
+        Segmenter.load(path.parent)
+
+
+def test_a_graph_with_other_inputs_is_refused(tmp_path):
+    path = copy_of_tiny(tmp_path) / ONNX
+    graph = onnx.load(path)
+    graph.graph.input[0].name = graph.graph.node[0].input[0] = 'pixels_in'
+    onnx.save(graph, path)
+    write_spec(path.parent, read_spec(path.parent))
+    with pytest.raises(InputError, match="expected one input 'image'.*pixels_in"):
+        Segmenter.load(path.parent)
+
+
+def test_a_graph_with_other_classes_than_the_label_space_is_refused(tmp_path):
+    path = tmp_path / 'other.onnx'
+    onnx.save(nearest_color_network(np.eye(3, dtype=np.float32)), path)
+    with pytest.raises(InputError, match='3 classes, but .* has 9'):
+        OnnxRuntime(path, 9)
+
+
+def test_a_directory_without_model_yaml_and_one_that_is_missing_are_named(tmp_path):
+    with pytest.raises(InputError, match=f'{tmp_path}.*model.yaml'):
+        Segmenter.load(tmp_path)
+    with pytest.raises(InputError, match='nowhere.*no such directory'):
+        Segmenter.load(tmp_path / 'nowhere')
+
+
+def test_an_onnx_file_that_was_asked_for_and_is_missing_is_named(tmp_path):
+    directory = copy_of_tiny(tmp_path)
+    (directory / ONNX).unlink()
+    with pytest.raises(InputError, match=f'{directory}.*{ONNX} is missing'):
+        Segmenter.load(directory, runtime='onnxruntime')
+
+
+@pytest.mark.parametrize(('settings', 'words'), [
+    ({'runtime': 'tensorrt'}, "Unknown runtime 'tensorrt'"),
+    ({'num_threads': -1}, 'num_threads.*-1'),
+    ({'input_height': 8}, 'input_height.*8'),
+    ({'device': 'tpu'}, "Unknown device 'tpu'"),
+])
+def test_a_wrong_setting_is_named(tiny_model, settings, words):
+    with pytest.raises(InputError, match=words):
+        Segmenter.load(tiny_model, **settings)
+
+
+@pytest.fixture
+def trained_directory(tmp_path):
+    """Return a model directory with random weights for torch and no ONNX file."""
+    pytest.importorskip('torch')
+    from bkd_core.models import build_network, save_weights
+    directory = copy_of_tiny(tmp_path)
+    (directory / ONNX).unlink()
+    save_weights(build_network('lite_fpn', 9, pretrained=False), directory / WEIGHTS)
+    write_spec(directory, read_spec(directory))
+    return directory
+
+
+def test_without_an_onnx_file_torch_runs_the_weights(trained_directory):
+    segmenter = Segmenter.load(trained_directory, device='cpu')
+    assert segmenter.runtime == 'torch'
+    assert segmenter(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)
+    assert segmenter.logits(np.zeros((64, 96, 3), np.uint8)).shape == (9, 16, 24)
+
+
+def test_truncated_weights_are_named(trained_directory):
+    path = trained_directory / WEIGHTS
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=f'{path}.*truncated'):
+        Segmenter.load(trained_directory)
+
+
+def test_cuda_that_is_not_there_is_named_by_both_runtimes(
+        trained_directory, tiny_model, monkeypatch):
+    import onnxruntime
+    import torch
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(
+        onnxruntime, 'get_available_providers', lambda: ['CPUExecutionProvider'])
+    with pytest.raises(InputError, match="device 'cuda': torch .* sees no CUDA device"):
+        Segmenter.load(trained_directory, device='cuda')
+    with pytest.raises(InputError, match="device 'cuda': this onnxruntime is built without"):
+        Segmenter.load(tiny_model, device='cuda')
+    assert Segmenter.load(trained_directory, device='auto').runtime == 'torch'

@@ -1,0 +1,89 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The worker keeps the newest frame, survives bad ones and ends in good order."""
+
+from __future__ import annotations
+
+import threading
+
+from bkd_ros.latest_frame_worker import LatestFrameWorker
+import pytest
+
+PATIENCE_S = 30.0
+
+
+class Gate:
+    """Processing that a test holds up and lets go."""
+
+    def __init__(self):
+        self.entered = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+        self.processed = []
+        self.errors = []
+        self.worker = LatestFrameWorker(self.process, on_error=self.errors.append)
+
+    def process(self, frame):
+        self.entered.release()
+        assert self.let_go.acquire(timeout=PATIENCE_S)
+        self.processed.append(frame)
+        if frame == 'bad':
+            raise ValueError('bad frame')
+
+    def submit_and_wait(self, frame):
+        self.worker.submit(frame)
+        assert self.entered.acquire(timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    for _ in range(100):
+        gate.let_go.release()
+    assert gate.worker.close(timeout_s=PATIENCE_S)
+
+
+def test_the_newest_frame_replaces_those_that_wait(gate):
+    gate.submit_and_wait(1)
+    for frame in (2, 3, 4):
+        gate.worker.submit(frame)
+    assert gate.worker.num_replaced == 2
+    gate.let_go.release()
+    assert gate.entered.acquire(timeout=PATIENCE_S)
+    gate.let_go.release()
+    gate.submit_and_wait(5)
+    assert gate.processed == [1, 4]
+
+
+def test_an_error_is_reported_and_the_next_frame_is_processed(gate):
+    gate.submit_and_wait('bad')
+    gate.let_go.release()
+    gate.submit_and_wait('good')
+    assert [str(error) for error in gate.errors] == ['bad frame']
+    gate.let_go.release()
+    gate.submit_and_wait('another')
+    assert gate.processed == ['bad', 'good']
+
+
+def test_close_lets_the_frame_in_work_end_and_drops_the_waiting_one(gate):
+    gate.submit_and_wait(1)
+    gate.worker.submit(2)
+    assert not gate.worker.close(timeout_s=0.05)
+    gate.let_go.release()
+    assert gate.worker.close(timeout_s=PATIENCE_S)
+    gate.worker.submit(3)
+    assert gate.processed == [1]
+
+
+def test_none_is_a_frame_like_any_other():
+    frames = []
+    seen = threading.Event()
+
+    def process(frame):
+        frames.append(frame)
+        seen.set()
+    worker = LatestFrameWorker(process, on_error=frames.append)
+    worker.submit(None)
+    assert seen.wait(PATIENCE_S)
+    worker.close()
+    assert frames == [None]
