@@ -111,8 +111,8 @@ setup(
     ],
     entry_points={'console_scripts': [
         'bkd = bkd_core.__main__:main',
-        'segmentation_node = bkd_ros.segmentation_node:main',
-        'player_node = bkd_ros.player_node:main',
-        'recorder_node = bkd_ros.recorder_node:main',
+        'segmentation_node = bkd_ros.start:segmentation_node',
+        'player_node = bkd_ros.start:player_node',
+        'recorder_node = bkd_ros.start:recorder_node',
     ]},
 )

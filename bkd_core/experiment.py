@@ -11,7 +11,7 @@ import time
 
 import bkd_core
 from bkd_core import atomic, model_directory
-from bkd_core.config import TrainingConfig
+from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
@@ -47,12 +47,13 @@ def run_experiment(
     for name in only:
         if name not in stages:
             raise InputError(f"stage '{name}': the configuration has {list(stages)}")
-    scores = {}
-    for name, config in stages.items():
-        if not only or name in only:
-            scores[name] = run_stage(
-                name, config, directory=output / name, data_root=data_root)
-    return scores
+    chosen = {name: config for name, config in stages.items() if not only or name in only}
+    for config in chosen.values():  # before hours of training, not after
+        for data in (config.source, config.validation, *_target(config)):
+            open_dataset(data, data_root)
+    return {
+        name: run_stage(name, config, directory=output / name, data_root=data_root)
+        for name, config in chosen.items()}
 
 
 def run_stage(
@@ -142,6 +143,10 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return 'unknown'
     return answer.stdout.strip()
+
+
+def _target(config: TrainingConfig) -> tuple[DataConfig, ...]:
+    return (config.target,) if METHODS[config.method.name].uses_target else ()
 
 
 def _train(

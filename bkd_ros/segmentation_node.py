@@ -42,7 +42,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 NAME = 'segmentation_node'
-WARNING_PERIOD_S = 5.0
+WARNING_PERIOD_S = 3.0
 WARM_UP_SIZE = (480, 640)
 
 INPUT_QOS = QoSProfile(

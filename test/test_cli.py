@@ -251,7 +251,8 @@ def test_frames_with_the_same_stamp_do_not_overwrite_each_other(tmp_path, model,
 
 @pytest.mark.parametrize(('make', 'arguments', 'message'), [
     (lambda path: None, ('missing.png',), 'missing.png: no such file'),
-    (lambda path: (path / 'a.png').write_bytes(b'\x89PNG'), ('a.png',), 'a.png: is damaged or no picture'),
+    (lambda path: (path / 'a.png').write_bytes(b'\x89PNG'), ('a.png',),
+     'a.png: is damaged or no picture'),
     (lambda path: (path / 'a.png').write_bytes(b''), ('a.png',), '(0 bytes)'),
     (lambda path: (path / 'a.txt').touch(), ('a.txt',), "unknown kind of input '.txt'"),
     (lambda path: (path / 'empty').mkdir(), ('empty',), 'empty: holds no images'),

@@ -158,3 +158,11 @@ def test_scores_survive_strict_json():
     assert json.loads(json.dumps(scores.to_dict(), allow_nan=False)) == {
         'miou': .5, 'iou': {'road': .5, 'car': None}, 'pixel_accuracy': .75,
         'mean_entropy': None, 'num_frames': 3}
+
+
+def test_scores_read_back_are_those_that_were_written():
+    scores = Scores(
+        miou=.5, iou={'road': .5, 'car': math.nan}, pixel_accuracy=.75, mean_entropy=math.nan,
+        num_frames=3)
+    again = Scores.from_dict(json.loads(json.dumps(scores.to_dict())))
+    assert repr(again) == repr(scores)  # NaN does not equal itself

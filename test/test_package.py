@@ -134,7 +134,7 @@ def test_pip_makes_the_commands(wheel):
         line.split(' = ') for line in wheel.read(name).decode().splitlines() if ' = ' in line)
     assert commands == {
         'bkd': 'bkd_core.__main__:main',
-        **{node: f'bkd_ros.{node}:main' for node in NODES}}
+        **{node: f'bkd_ros.start:{node}' for node in NODES}}
 
 
 def test_a_robot_needs_neither_torch_nor_ros(metadata):
@@ -234,14 +234,15 @@ class Hiding(PathFinder):
         return None if is_hidden else PathFinder.find_spec(name, path, target)
 
 sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
-from {module} import main
-main()
+from {module} import {function}
+sys.exit({function}())
 """
 
 
 def without_module(name, *arguments, node=None):
     """Run bkd, or a node, in an interpreter where a module is not installed."""
-    script = HIDE.format(module=f'bkd_ros.{node}' if node else 'bkd_core.__main__')
+    script = HIDE.format(
+        module='bkd_ros.start' if node else 'bkd_core.__main__', function=node or 'main')
     return subprocess.run(
         [sys.executable, '-c', script, name, *arguments], cwd=ROOT, capture_output=True,
         text=True, timeout=120, env={**os.environ, 'COLUMNS': '200'})

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 import signal
 
 import cv2
@@ -99,10 +100,9 @@ def test_other_encodings_give_the_same_labels(rig):
 
 @pytest.mark.parametrize(('changes', 'reason'), [
     ({'encoding': 'rgb99'}, "Unknown image encoding 'rgb99'"),
-    ({'width': 0}, 'at least one row and one column'),
-    ({'height': 0}, 'at least one row'),
-    ({'step': 5}, 'got a step of 5 bytes'),
-    ({'height': 500}, 'truncated: got'),
+    ({'width': 0}, '0x96 image, encoding rgb8: expected at least one row and one column'),
+    ({'step': 5}, 'got a step of 5 bytes; a row needs at least 384'),
+    ({'height': 500}, '128x500 image, encoding rgb8, step 384: the data is truncated'),
 ])
 def test_a_bad_frame_is_dropped_and_the_next_good_one_labelled(rig, changes, reason):
     bad = rgb_to_image(street(), rig.header())
@@ -185,7 +185,7 @@ def test_opacity_changes_while_the_node_runs_and_the_model_does_not(rig):
 
 def test_the_node_runs_without_torch_and_ends_cleanly_at_ctrl_c(rig):
     # The last test of the rig: it ends it.
-    libraries = open(f'/proc/{rig.node.process.pid}/maps').read()
+    libraries = Path(f'/proc/{rig.node.process.pid}/maps').read_text()
     assert 'onnxruntime' in libraries
     assert 'libtorch' not in libraries
     assert rig.node.stop() == 0

@@ -253,6 +253,19 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
     assert fingerprint('a: 1') != fingerprint('a: 2')
 
 
+def test_a_checkpoint_whose_writing_stops_leaves_the_one_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {'config_hash': 'x', 'step': 1})
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('os.replace', stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, {'config_hash': 'x', 'step': 2})
+    assert load_checkpoint(tmp_path, config_hash='x')['step'] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+
+
 def test_a_student_starts_from_the_given_weights(tmp_path):
     initial = tiny_teacher()
     student = trainer(tmp_path, tiny_config(), initial=initial).method.student.network

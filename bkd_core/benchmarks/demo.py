@@ -9,6 +9,7 @@ from pathlib import Path
 import statistics
 import time
 
+from bkd_core import atomic
 from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.benchmarks.ros_playback import has_ros, IMAGE_TOPIC, play_through_node, score
 from bkd_core.config import DataConfig, TrainingConfig
@@ -21,12 +22,13 @@ from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
 from bkd_core.labels import LabelSpace
 from bkd_core.progress import progress_bar
-from bkd_core.visualization import colorize, legend, overlay
+from bkd_core.visualization import colorize, encode_jpeg, encode_png, legend, overlay
 import numpy as np
 from rich.console import Console
 from rich.table import Table as ConsoleTable
 
 CONFIG = Path(__file__).with_name('demo.yaml')
+SOURCE_FRAMES = 160
 RECORDED_FRAMES = 60
 HELD_OUT_FRAMES = 30
 FRAME_PERIOD_NS = 100_000_000  # the recording's camera runs at 10 Hz
@@ -68,8 +70,11 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
     output.mkdir(parents=True, exist_ok=True)
     drive = Streets(domain='target', num_frames=RECORDED_FRAMES)
     recording = write_recording(drive, output / 'target_recording')
-    console.print(f'recorded {len(drive)} target frames without labels: {recording}')
-    stages = demo_stages(recording, steps)
+    source = write_images(
+        Streets(domain='source', num_frames=SOURCE_FRAMES), output / 'source')
+    console.print(f'{SOURCE_FRAMES} labelled source frames: {source}')
+    console.print(f'{len(drive)} target frames, recorded without labels: {recording}')
+    stages = demo_stages(source, recording, steps)
     scores = run_experiment(stages, output=output / 'models', data_root=None)
     rows = [
         Row(name=name, held_out=score, frames_per_second=_speed(output / 'models' / name, drive))
@@ -92,20 +97,49 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
     return report
 
 
-def demo_stages(recording: Path, steps: int | None) -> dict[str, TrainingConfig]:
+def demo_stages(
+    source: Path, recording: Path, steps: int | None,
+) -> dict[str, TrainingConfig]:
     """
     Return the demo's configurations: the target is the recording, so no label can be read.
 
+    :param source: Folder of the labelled source images.
     :param recording: The rosbag of the target drive.
     :param steps: Steps of each stage, or None for the configuration's own.
     """
+    labelled = DataConfig(
+        name='image_folder', root=str(source.absolute()), options={'label_space': 'street9'})
     target = DataConfig(name='recording', root=str(recording.absolute()))
     validation = DataConfig(name='streets', options={
         'domain': 'target', 'num_frames': HELD_OUT_FRAMES, 'first_frame': RECORDED_FRAMES})
     return {
         name: replace(
-            config, target=target, validation=validation, steps=steps or config.steps)
+            config, source=labelled, target=target, validation=validation,
+            steps=steps or config.steps)
         for name, config in load_experiment(CONFIG).items()}
+
+
+def write_images(dataset: SegmentationDataset, folder: Path) -> Path:
+    """
+    Write a labelled data set as image files, as `image_folder` reads them.
+
+    :param dataset: Its frames and labels.
+    :param folder: Where; one that is there is kept.
+    """
+    if folder.exists():
+        return folder
+    with atomic.directory(folder) as temporary:
+        (temporary / 'images').mkdir()
+        (temporary / 'labels').mkdir()
+        with progress_bar('draw the source', len(dataset)) as advance:
+            for index in range(len(dataset)):
+                name = dataset.name(index)
+                (temporary / 'images' / f'{name}.jpg').write_bytes(
+                    encode_jpeg(dataset.image(index)))
+                (temporary / 'labels' / f'{name}.png').write_bytes(
+                    encode_png(dataset.labels(index)))
+                advance(index + 1)
+    return folder
 
 
 def write_recording(drive: SegmentationDataset, path: Path) -> Path:
@@ -165,21 +199,22 @@ def _speed(model: Path, drive: SegmentationDataset) -> float:
 
 
 def _table(rows: list[Row]) -> Table:
-    classes = list(rows[0].held_out.iou)
-    columns = ['network', 'mIoU', *classes, 'mIoU by the node', 'frames answered', 'frames/s']
-    lines = []
-    for row in rows:
-        node = ['-', '-'] if row.node is None else [
-            _percent(row.node.miou), f'{100 * row.answered:.0f} %']
-        lines.append([
-            row.name, _percent(row.held_out.miou), *map(_percent, row.held_out.iou.values()),
-            *node, f'{row.frames_per_second:.0f}'])
+    lines = [['mIoU', *(_percent(row.held_out.miou) for row in rows)]]
+    for name in rows[0].held_out.iou:
+        lines.append([f'  {name}', *(_percent(row.held_out.iou[name]) for row in rows)])
+    lines += [
+        ['mIoU of the labels over ROS 2', *(
+            _percent(row.node.miou) if row.node else '-' for row in rows)],
+        ['recorded frames answered', *(
+            '-' if row.answered is None else f'{100 * row.answered:.0f} %' for row in rows)],
+        ['frames per second', *(f'{row.frames_per_second:.0f}' for row in rows)]]
     note = (
         f'IoU in percent on {HELD_OUT_FRAMES} frames of the target drive that no training step '
-        f'saw. "By the node": labels received over ROS 2 for the {RECORDED_FRAMES} frames of the '
-        'recording, against their truth. One seed; frames per second of the segmenter in one '
+        f'saw. Over ROS 2: labels received from the node for the {RECORDED_FRAMES} frames of the '
+        'recording, against their truth. One seed. Frames per second: the segmenter in one '
         'process on this machine.')
-    return Table(title='Before and after', columns=columns, rows=lines, note=note)
+    return Table(
+        title='Before and after', columns=['', *(row.name for row in rows)], rows=lines, note=note)
 
 
 def _percent(value: float) -> str:

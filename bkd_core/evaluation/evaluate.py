@@ -66,6 +66,20 @@ class Scores:
             'num_frames': self.num_frames,
         }
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Scores:
+        """
+        Return the scores that `to_dict` wrote.
+
+        :param values: Plain values; None stands for NaN.
+        """
+        return cls(
+            miou=_number(values['miou']),
+            iou={name: _number(value) for name, value in values['iou'].items()},
+            pixel_accuracy=_number(values['pixel_accuracy']),
+            mean_entropy=_number(values['mean_entropy']),
+            num_frames=values['num_frames'])
+
 
 def evaluate(
     segmenter: Callable[[np.ndarray], Prediction], dataset: LabelledFrames, *,
@@ -124,3 +138,7 @@ def scores_of(
 
 def _finite(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -31,7 +31,9 @@ class Camera:
         self.focal_length = focal_length
         self.size = size
         self.center = ((size[1] - 1) / 2, (size[0] - 1) / 2)
+        self._scale = np.array([focal_length, -focal_length])
         self.rotation = _rotation(yaw, pitch, roll)
+        self.slope = math.tan(yaw)
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """
@@ -48,9 +50,7 @@ class Camera:
         :param points: (N, 3) as (right, up, forward), forward greater than 0.
         :return: (N, 2) as (column, row).
         """
-        scale = self.focal_length / points[:, 2]
-        return np.stack([
-            self.center[0] + points[:, 0] * scale, self.center[1] - points[:, 1] * scale], axis=1)
+        return points[:, :2] / points[:, 2:] * self._scale + self.center
 
     def homography(self, origin: np.ndarray, along: np.ndarray, across: np.ndarray) -> np.ndarray:
         """
@@ -101,9 +101,9 @@ def clip_near(points: np.ndarray) -> np.ndarray:
     :param points: (N, 3) as (right, up, forward).
     :return: (M, 3); M is 0 where nothing is left.
     """
-    inside = points[:, 2] >= NEAR
-    if inside.all():
+    if points[:, 2].min() >= NEAR:
         return points
+    inside = points[:, 2] >= NEAR
     result = []
     for index in range(len(points)):
         here, before = points[index], points[index - 1]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from bkd_core.datasets.streets.camera import Camera, clip_near
+from bkd_core.datasets.streets.camera import Camera, clip_near, NEAR
 from bkd_core.labels import get_label_space
 import cv2
 import numpy as np
@@ -16,7 +16,6 @@ assert get_label_space('street9').classes == (
     'road', 'sidewalk', 'building', 'pole', 'sign', 'tree', 'sky', 'pedestrian', 'car')
 
 _SHIFT = 4  # polygons' corners are given in sixteenths of a pixel
-_FAR_OUT = 30000.0  # pixels; keeps the corners within OpenCV's fixed point
 
 
 class Texture:
@@ -31,34 +30,36 @@ class Texture:
     def __init__(
         self, image: np.ndarray, *, pixels_per_metre: float, alpha: np.ndarray | None = None,
     ) -> None:
-        self.levels = [(image, alpha, pixels_per_metre)]
+        if alpha is None:
+            alpha = np.full(image.shape[:2], 255, np.uint8)
+        # Four channels also without alpha: OpenCV warps them faster than three.
+        image = np.dstack([image, alpha])
+        self.levels = [(image, pixels_per_metre)]
         while min(image.shape[:2]) > 8 and len(self.levels) < 6:
             size = ((image.shape[1] + 1) // 2, (image.shape[0] + 1) // 2)
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            if alpha is not None:
-                alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-            self.levels.append((image, alpha, size[0] / self.width))
+            self.levels.append((image, size[0] / self.width))
 
     @property
     def height(self) -> float:
         """Return the height, metres."""
-        return self.levels[0][0].shape[0] / self.levels[0][2]
+        return self.levels[0][0].shape[0] / self.levels[0][1]
 
     @property
     def width(self) -> float:
         """Return the width, metres."""
-        return self.levels[0][0].shape[1] / self.levels[0][2]
+        return self.levels[0][0].shape[1] / self.levels[0][1]
 
-    def level(self, pixels_per_metre: float) -> tuple[np.ndarray, np.ndarray | None]:
+    def level(self, pixels_per_metre: float) -> np.ndarray:
         """
-        Return picture and alpha of the smallest version that still shows enough.
+        Return the smallest version that still shows enough, (H, W, 4) RGBA.
 
         :param pixels_per_metre: Resolution on the screen.
         """
-        for image, alpha, resolution in reversed(self.levels):
+        for image, resolution in reversed(self.levels):
             if resolution >= 0.8 * pixels_per_metre:
-                return image, alpha
-        return self.levels[0][:2]
+                return image
+        return self.levels[0][0]
 
 
 class Canvas:
@@ -76,10 +77,10 @@ class Canvas:
         self.camera = camera
         self.image = np.zeros((*camera.size, 3), np.uint8)
         self.labels = np.full(camera.size, SKY, np.uint8)
-        self._haze_color = np.array(haze_color, float)
-        self._haze_length = haze_length
+        self.haze_color = tuple(float(value) for value in haze_color)
+        self.haze_length = haze_length
         self._haze_image = np.empty_like(self.image)
-        self._haze_image[:] = np.clip(self._haze_color, 0, 255)
+        self._haze_image[:] = self.haze_color
 
     def clearness(self, distance: float) -> float:
         """
@@ -87,7 +88,7 @@ class Canvas:
 
         :param distance: Metres.
         """
-        return math.exp(-max(distance, 0.0) / self._haze_length)
+        return math.exp(-max(distance, 0.0) / self.haze_length)
 
     def shade(self, color: tuple, light: float, distance: float) -> tuple[float, float, float]:
         """
@@ -98,9 +99,11 @@ class Canvas:
         :param distance: Metres.
         """
         clear = self.clearness(distance)
-        return tuple(
-            min(255.0, max(0.0, value * light * clear + haze * (1 - clear)))
-            for value, haze in zip(color, self._haze_color))
+        share = light * clear
+        red, green, blue = self.haze_color
+        return (min(255.0, color[0] * share + red * (1 - clear)),
+                min(255.0, color[1] * share + green * (1 - clear)),
+                min(255.0, color[2] * share + blue * (1 - clear)))
 
     def polygon(
         self, points: np.ndarray, color: tuple, label: int | None, *, light: float = 1.0,
@@ -126,14 +129,67 @@ class Canvas:
         :param color: Red, green, blue as they are seen.
         :param label: Its class; None leaves the labels as they are.
         """
-        height, width = self.labels.shape
-        low, high = pixels.min(axis=0), pixels.max(axis=0)
-        if low[0] > width or low[1] > height or high[0] < -1 or high[1] < -1:
-            return
         corners = [_fixed(pixels)]
         cv2.fillPoly(self.image, corners, color, cv2.LINE_AA, _SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, corners, label, cv2.LINE_8, _SHIFT)
+
+    def mesh(
+        self, points: np.ndarray, parts: list[tuple[int, int]], colors: list, outline: list[bool],
+        label: int,
+    ) -> None:
+        """
+        Paint the flat parts of a thing in their order.
+
+        :param points: (N, 3) corners of all parts in the world.
+        :param parts: First and behind-the-last corner of each part.
+        :param colors: Colour of each part as it is seen.
+        :param outline: Whether a part can reach beyond the parts before it; only such parts
+            are painted into the labels.
+        :param label: The thing's class.
+        """
+        seen = self.camera.to_camera(points)
+        is_whole = seen[:, 2].min() >= NEAR
+        if is_whole:
+            fixed = _fixed(self.camera.to_pixels(seen))
+        for (first, last), color, is_outline in zip(parts, colors, outline):
+            if is_whole:
+                corners = [fixed[first:last]]
+            else:
+                part = clip_near(seen[first:last])
+                if len(part) < 3:
+                    continue
+                corners = [_fixed(self.camera.to_pixels(part))]
+            cv2.fillPoly(self.image, corners, color, cv2.LINE_AA, _SHIFT)
+            if is_outline:
+                cv2.fillPoly(self.labels, corners, label, cv2.LINE_8, _SHIFT)
+
+    def bar(
+        self, base: np.ndarray, height: float, radius: float, color: tuple, label: int, *,
+        light: float,
+    ) -> None:
+        """
+        Paint an upright post, one edge in the light.
+
+        :param base: (3,) foot.
+        :param height: Metres.
+        :param radius: Metres.
+        :param color: Red, green, blue before light and haze.
+        :param label: Its class.
+        :param light: Factor.
+        """
+        seen = self.camera.to_camera(np.array([base, (base[0], base[1] + height, base[2])]))
+        distance = float(seen[0, 2])
+        if min(distance, seen[1, 2]) < NEAR:
+            return
+        (x0, y0), (x1, y1) = self.camera.to_pixels(seen).tolist()
+        wide = radius * self.camera.focal_length / distance
+        for left, right, shade, part in ((-1, 1, 0.75, label), (-0.5, 0.15, 1.15, None)):
+            pixels = np.array([(x0 + left * wide, y0), (x0 + right * wide, y0),
+                               (x1 + right * wide, y1), (x1 + left * wide, y1)])
+            self.fill(pixels, self.shade(color, light * shade, distance), part)
+            if wide < 0.7:
+                return
 
     def textured(
         self, texture: Texture, origin: np.ndarray, along: np.ndarray, *, height: float,
@@ -151,7 +207,7 @@ class Canvas:
         :param mirrored: The picture's right edge is at the origin instead.
         """
         up = np.array([0.0, height, 0.0])
-        corners = np.stack([origin, origin + along, origin + along + up, origin + up])
+        corners = np.array([origin, origin + along, origin + along + up, origin + up])
         seen = clip_near(self.camera.to_camera(corners))
         if len(seen) < 3:
             return
@@ -160,7 +216,7 @@ class Canvas:
             return
         left, top, right, bottom = box
         distance = float(seen[:, 2].mean())
-        picture, _ = texture.level(self.camera.focal_length / max(distance * 0.8, 0.5))
+        picture = texture.level(self.camera.focal_length / max(distance * 0.8, 0.5))
         rows, columns = picture.shape[:2]
         start, step = (origin + along, -along) if mirrored else (origin, along)
         plane = self.camera.homography(start + up, step / columns, -up / rows)
@@ -171,11 +227,11 @@ class Canvas:
         clear = self.clearness(distance)
         part = np.s_[top:bottom, left:right]
         warped = cv2.addWeighted(
-            warped, light * clear, self._haze_image[part], 1 - clear, 0)
+            cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), light * clear, self._haze_image[part], 1 - clear, 0)
         mask = np.zeros((size[1], size[0]), np.uint8)
         cv2.fillPoly(mask, [_fixed(pixels - (left, top))], 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(warped, mask, self.image[part])
-        self.labels[part][mask > 0] = label
+        cv2.fillPoly(self.labels, [_fixed(pixels)], label, cv2.LINE_8, _SHIFT)
 
     def sprite(
         self, texture: Texture, base: np.ndarray, *, height: float, label: int,
@@ -203,7 +259,7 @@ class Canvas:
         if box is None:
             return
         left, top, right, bottom = box
-        picture, alpha = texture.level(full / texture.height)
+        picture = texture.level(full / texture.height)
         rows, columns = picture.shape[:2]
         zoom_x, zoom_y = wide / columns, full / rows
         matrix = np.array([
@@ -211,8 +267,8 @@ class Canvas:
         if mirrored:
             matrix[0] = [-zoom_x, 0, column + wide / 2 - left]
         size = (right - left, bottom - top)
-        color = cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        cover = cv2.warpAffine(alpha, matrix, size, borderMode=cv2.BORDER_CONSTANT)
+        warped = cv2.warpAffine(picture, matrix, size)
+        color, cover = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), warped[..., 3]
         clear = self.clearness(distance)
         part = np.s_[top:bottom, left:right]
         color = cv2.addWeighted(color, light * clear, self._haze_image[part], 1 - clear, 0)
@@ -255,4 +311,4 @@ class Canvas:
 
 
 def _fixed(pixels: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(pixels, -_FAR_OUT, _FAR_OUT) * 2 ** _SHIFT).astype(np.int32)
+    return np.rint(pixels * 2 ** _SHIFT).astype(np.int32)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 import math
 
-from bkd_core.datasets.streets.camera import clip_near
 from bkd_core.datasets.streets.canvas import Canvas, CAR
 import numpy as np
 
-_GLASS, _TYRE, _RIM, _TRIM = (44, 54, 66), (26, 26, 28), (168, 170, 174), (38, 38, 42)
-_HEAD, _TAIL, _PLATE = (244, 244, 236), (190, 26, 24), (226, 226, 216)
+_GLASS, _GLARE, _TYRE, _RIM = (40, 48, 58), (108, 124, 138), (26, 26, 28), (168, 170, 174)
+_TRIM, _HEAD, _TAIL, _PLATE = (34, 34, 38), (244, 244, 236), (190, 26, 24), (226, 226, 216)
 _SUN = np.array([0.4, 0.8, -0.45])
+_SIGHTS = (75.0, 38.0, 16.0)  # metres within which parts of level 1, 2 and 3 are painted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,67 +36,55 @@ class _Shape:
 
 
 _SHAPES = (
-    _Shape(length=4.5, width=1.78, height=1.45, belt=0.92, hood=0.86,
-           cabin=(-1.75, -1.05, 0.35, 1.15)),  # saloon
-    _Shape(length=4.0, width=1.74, height=1.5, belt=0.94, hood=0.88,
-           cabin=(-1.95, -1.55, 0.25, 1.05)),  # hatchback
-    _Shape(length=4.5, width=1.86, height=1.72, belt=1.08, hood=1.04,
-           cabin=(-2.15, -1.8, 0.3, 1.05), wheel=0.37),  # off-roader
-    _Shape(length=4.7, width=1.8, height=1.5, belt=0.93, hood=0.87,
-           cabin=(-2.28, -1.75, 0.35, 1.2)),  # estate
+    _Shape(length=4.5, width=1.78, height=1.45, belt=0.92, hood=0.84,
+           cabin=(-1.75, -1.05, 0.25, 1.15)),  # saloon
+    _Shape(length=4.0, width=1.74, height=1.5, belt=0.94, hood=0.86,
+           cabin=(-1.88, -1.45, 0.15, 1.05)),  # hatchback
+    _Shape(length=4.5, width=1.86, height=1.72, belt=1.08, hood=1.02,
+           cabin=(-2.1, -1.75, 0.25, 1.05), wheel=0.37),  # off-roader
+    _Shape(length=4.7, width=1.8, height=1.5, belt=0.93, hood=0.85,
+           cabin=(-2.22, -1.7, 0.25, 1.2)),  # estate
     _Shape(length=5.2, width=1.96, height=2.2, belt=1.2, hood=1.1,
-           cabin=(-2.55, -2.5, 1.25, 1.95), wheel=0.36),  # van
+           cabin=(-2.52, -2.46, 1.15, 1.95), wheel=0.36),  # van
 )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Face:
-    """
-    A flat part of a car.
-
-    :param first: Number of its first corner.
-    :param last: Number behind its last corner.
-    :param normal: (3,) outwards.
-    :param color: None for the paint.
-    """
-
-    first: int
-    last: int
-    normal: np.ndarray
-    color: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CarModel:
     """
-    A car's parts in the order in which they are painted.
+    A car's flat parts in the order in which they are painted.
 
     :param corners: (N, 3) across, up, forward from the middle of the footprint, metres.
-    :param faces: The parts.
+    :param parts: First and behind-the-last corner of each part.
+    :param first: (P,) first corner of each part.
+    :param normals: (P, 3) outwards.
+    :param colors: (P, 3); negative for the paint.
+    :param tones: (P,) factor on the light, for parts that are shaded by others.
+    :param level: (P,) 0 is always painted, the higher the nearer the camera must be.
+    :param is_outline: Whether a part can reach beyond those before it.
     :param length: Metres.
     :param width: Metres.
     """
 
     corners: np.ndarray
-    faces: tuple[_Face, ...]
+    parts: list[tuple[int, int]]
+    first: np.ndarray
+    normals: np.ndarray
+    colors: np.ndarray
+    tones: np.ndarray
+    level: np.ndarray
+    is_outline: list[bool]
     length: float
     width: float
 
 
-@lru_cache(maxsize=None)
-def make_car(kind: int) -> CarModel:
+def car_model(variant: int) -> CarModel:
     """
     Return a car's shape.
 
-    :param kind: Any number; there are five kinds.
+    :param variant: Any number; there are five shapes.
     """
-    shape = _SHAPES[kind % len(_SHAPES)]
-    builder = _Builder()
-    _add_body(builder, shape)
-    _add_cabin(builder, shape)
-    return CarModel(
-        corners=np.concatenate(builder.corners), faces=tuple(builder.faces),
-        length=shape.length, width=shape.width)
+    return _make_car(variant % len(_SHAPES))
 
 
 def draw_car(
@@ -111,166 +99,206 @@ def draw_car(
     :param place: (3,) middle of its footprint.
     :param yaw: Radians; 0 drives away from the camera along z.
     :param paint: Red, green, blue.
-    :param light: Light on a face that is turned away from the sun.
+    :param light: Light on a part that is turned away from the sun.
     :param sun: Light that the sun adds.
     """
     cos, sin = math.cos(yaw), math.sin(yaw)
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
     corners = model.corners @ turn + place
-    seen = canvas.camera.to_camera(corners)
-    distance = float(seen[:, 2].mean())
-    if seen[:, 2].max() < 0.5:
-        return
-    is_whole = seen[:, 2].min() > 0.5
-    pixels = canvas.camera.to_pixels(seen) if is_whole else None
-    view = corners - canvas.camera.position
-    for face in model.faces:
-        normal = face.normal @ turn
-        if normal @ view[face.first] >= 0:
-            continue
-        bright = light + sun * max(0.0, float(normal @ _SUN)) + 0.1 * normal[1]
-        color = canvas.shade(face.color or paint, bright, distance)
-        if pixels is not None:
-            canvas.fill(pixels[face.first:face.last], color, CAR)
-        else:
-            part = clip_near(seen[face.first:face.last])
-            if len(part) >= 3:
-                canvas.fill(canvas.camera.to_pixels(part), color, CAR)
+    normals = model.normals @ turn
+    view = corners[model.first] - canvas.camera.position
+    distance = float(place[2] - canvas.camera.position[2])
+    detail = sum(distance < sight for sight in _SIGHTS)
+    visible = ((normals * view).sum(axis=1) < 0) & (model.level <= detail)
+    bright = light + sun * np.maximum(0, normals @ _SUN) + 0.12 * normals[:, 1]
+    clear = canvas.clearness(distance)
+    colors = np.where(model.colors < 0, np.array(paint, float), model.colors)
+    colors = colors * (bright * model.tones * clear)[:, None]
+    colors = np.clip(colors + np.array(canvas.haze_color) * (1 - clear), 0, 255).tolist()
+    chosen = np.flatnonzero(visible).tolist()
+    canvas.mesh(
+        corners, [model.parts[index] for index in chosen], [colors[index] for index in chosen],
+        [model.is_outline[index] for index in chosen], CAR)
+
+
+@lru_cache(maxsize=None)
+def _make_car(number: int) -> CarModel:
+    shape = _SHAPES[number]
+    builder = _Builder()
+    _add_body(builder, shape)
+    for side in (-1, 1):
+        _add_side(builder, shape, side)
+    _add_ends(builder, shape)
+    _add_cabin(builder, shape)
+    ends = np.cumsum([len(corners) for corners in builder.corners]).tolist()
+    first = [0, *ends[:-1]]
+    return CarModel(
+        corners=np.concatenate(builder.corners), parts=list(zip(first, ends)),
+        first=np.array(first), normals=np.array(builder.normals),
+        colors=np.array(builder.colors, float), tones=np.array(builder.tones),
+        level=np.array(builder.level), is_outline=builder.is_outline, length=shape.length,
+        width=shape.width)
 
 
 class _Builder:
-    """Collects the corners and parts of a car."""
+    """Collects the parts of a car."""
 
     def __init__(self) -> None:
         self.corners: list[np.ndarray] = []
-        self.faces: list[_Face] = []
-        self._count = 0
+        self.normals: list[np.ndarray] = []
+        self.colors: list[tuple] = []
+        self.tones: list[float] = []
+        self.level: list[int] = []
+        self.is_outline: list[bool] = []
 
-    def add(self, corners: list, outward: tuple, color: tuple | None = None) -> None:
+    def add(
+        self, corners: list, outward: tuple, color: tuple | None = None, *, tone: float = 1.0,
+        level: int = 0, is_outline: bool = False,
+    ) -> None:
         """Add a part; its normal points to the same side as `outward`."""
         points = np.array(corners, float)
         normal = np.cross(points[1] - points[0], points[2] - points[0])
         normal /= np.linalg.norm(normal)
-        if normal @ np.array(outward) < 0:
-            normal = -normal
         self.corners.append(points)
-        self.faces.append(_Face(
-            first=self._count, last=self._count + len(points), normal=normal, color=color))
-        self._count += len(points)
+        self.normals.append(normal if normal @ np.array(outward) >= 0 else -normal)
+        self.colors.append((-1, -1, -1) if color is None else color)
+        self.tones.append(tone)
+        self.level.append(level)
+        self.is_outline.append(is_outline)
 
-    def across(self, profile: list, half: tuple, outward: tuple, color: tuple | None = None) -> None:
-        """Add a part that spans the car's width between two heights of its profile."""
+    def span(self, profile: list, half: float, outward: tuple, **options) -> None:
+        """Add a part that spans the car's width between two points (along, up)."""
         (z0, y0), (z1, y1) = profile
-        self.add([(-half[0], y0, z0), (half[0], y0, z0), (half[1], y1, z1), (-half[1], y1, z1)],
-                 outward, color)
+        self.add([(-half, y0, z0), (half, y0, z0), (half, y1, z1), (-half, y1, z1)],
+                 outward, is_outline=True, **options)
 
 
 def _add_body(builder: _Builder, shape: _Shape) -> None:
+    end, half = shape.length / 2, 0.485 * shape.width
+    rear, _, _, front = shape.cabin
+    tail = [(-end + 0.05, 0.24), (-end, 0.4), (-end, 0.62), (-end + 0.07, shape.belt - 0.12),
+            (-end + 0.2, shape.belt), (rear, shape.belt)]
+    nose = [(end - 0.07, 0.24), (end, 0.38), (end - 0.01, 0.56), (end - 0.14, shape.hood - 0.12),
+            (end - 0.45, shape.hood - 0.02), (front, shape.belt)]
+    for profile, direction in ((tail, -1), (nose, 1)):
+        for number, options in enumerate((
+                {'color': _TRIM}, {'tone': 0.9}, {}, {'tone': 1.05}, {})):
+            start, stop = profile[number:number + 2]
+            if abs(start[0] - stop[0]) + abs(start[1] - stop[1]) < 0.02:
+                continue
+            outward = (0, 1, 0) if number == 4 else (0, 0.3 if number == 3 else 0, direction)
+            builder.span((start, stop), half, outward, **options)
+
+
+def _add_side(builder: _Builder, shape: _Shape, side: int) -> None:
     end, half = shape.length / 2, shape.width / 2
-    rear_foot, _, _, front_foot = shape.cabin
-    low, middle, top = 0.24, 0.56, 0.96 * half
-    rear_top = shape.belt if rear_foot < -end + 0.5 else shape.belt + 0.02
-    profile = [
-        (-end + 0.06, low), (-end, middle), (-end + 0.08, rear_top), (rear_foot, shape.belt),
-        (front_foot, shape.belt), (end - 0.18, shape.hood - 0.08), (end, middle),
-        (end - 0.06, low)]
-    builder.across(profile[0:2], (half, half), (0, 0, -1), _TRIM)
-    builder.across(profile[1:3], (half, top), (0, 0, -1))
-    builder.across(profile[6:8], (half, half), (0, 0, 1), _TRIM)
-    builder.across(profile[5:7], (top, half), (0, 0, 1))
-    builder.across(profile[2:4], (top, top), (0, 1, 0))
-    builder.across(profile[4:6], (top, top), (0, 1, 0))
-    for side in (-1, 1):
-        _add_side(builder, shape, side, profile)
-    _add_ends(builder, shape)
+    outward, belt, hood = (side, 0, 0), shape.belt, shape.hood
+    rear, _, _, front = shape.cabin
 
+    def panel(points: list, color: tuple | None = None, *, offset: float = 0.0, **options) -> None:
+        builder.add([
+            (side * (half * (1 - 0.05 * max(0.0, y - 0.62)) + offset), y, z) for z, y in points],
+            outward, color, **options)
 
-def _add_side(builder: _Builder, shape: _Shape, side: int, profile: list) -> None:
-    half = shape.width / 2
-    outward = (side, 0, 0)
-    upper = [(z, y) for z, y in profile[1:7]]
-    builder.add([(side * half * (1 if y < 0.6 else 0.96), y, z) for z, y in upper], (side, 0.3, 0))
-    builder.add([(side * half, y, z) for z, y in (profile[0], profile[1], profile[6], profile[7])],
-                (side, -0.2, 0))
-    flat = side * (half + 0.005)
-    low, end = 0.24, shape.length / 2
-    builder.add([(flat, y, z) for z, y in (
-        (-end + 0.1, low), (-end + 0.1, low + 0.1), (end - 0.1, low + 0.1), (end - 0.1, low))],
-        outward, _TRIM)
-    for z in (-0.28 * shape.length, 0.3 * shape.length):
-        builder.add(_circle(flat, z, shape.wheel, shape.wheel * 1.16), outward, (20, 20, 22))
-        builder.add(_circle(flat, z, shape.wheel, shape.wheel), outward, _TYRE)
-        builder.add(_circle(flat, z, shape.wheel, shape.wheel * 0.62), outward, _RIM)
-        builder.add(_circle(flat, z, shape.wheel, shape.wheel * 0.2), outward, _TRIM)
-    seam = shape.cabin[1] * 0.3
-    builder.add([(flat, y, z) for z, y in (
-        (seam, 0.4), (seam + 0.025, 0.4), (seam + 0.025, shape.belt - 0.04),
-        (seam, shape.belt - 0.04))], outward, _TRIM)
-    builder.add([(flat, y, z) for z, y in (
-        (seam + 0.1, 0.76), (seam + 0.3, 0.76), (seam + 0.3, 0.8), (seam + 0.1, 0.8))],
-        outward, _TRIM)
+    panel([(-end + 0.05, 0.24), (-end, 0.4), (-end, 0.62), (-end + 0.07, belt - 0.12),
+           (-end + 0.2, belt), (rear, belt), (front, belt), (end - 0.45, hood - 0.02),
+           (end - 0.14, hood - 0.12), (end - 0.01, 0.56), (end, 0.38), (end - 0.07, 0.24)],
+          is_outline=True)
+    panel([(-end + 0.01, 0.62), (end - 0.03, 0.58), (end, 0.38), (end - 0.07, 0.24),
+           (-end + 0.05, 0.24), (-end, 0.4)], tone=0.78, offset=0.004, level=1)
+    panel([(-end + 0.09, 0.24), (-end + 0.06, 0.33), (end - 0.06, 0.33), (end - 0.1, 0.24)],
+          _TRIM, offset=0.006, level=1)
+    panel([(-end + 0.12, belt - 0.1), (end - 0.3, hood - 0.13), (end - 0.3, hood - 0.08),
+           (-end + 0.12, belt - 0.05)], tone=1.22, offset=0.006, level=2)
+    for z in (-0.29 * shape.length, 0.31 * shape.length):
+        for radius, color, level in ((1.2, (18, 18, 20), 1), (1.0, _TYRE, 0), (0.66, _RIM, 1),
+                                     (0.5, (96, 98, 102), 2), (0.2, _RIM, 2)):
+            panel(_circle(z, shape.wheel, shape.wheel * radius), color, offset=0.01,
+                  level=level, is_outline=radius == 1.0)
+    for seam in (0.3 * shape.cabin[1], 0.62 * front):
+        panel([(seam, 0.36), (seam + 0.02, 0.36), (seam + 0.02, belt - 0.03), (seam, belt - 0.03)],
+              tone=0.6, offset=0.006, level=3)
+        panel([(seam - 0.34, 0.74), (seam - 0.14, 0.74), (seam - 0.14, 0.78),
+               (seam - 0.34, 0.78)], tone=0.6, offset=0.006, level=3)
 
 
 def _add_ends(builder: _Builder, shape: _Shape) -> None:
-    end, half = shape.length / 2 + 0.01, shape.width / 2
-    for direction, color, top in ((-1, _TAIL, shape.belt - 0.06), (1, _HEAD, shape.hood - 0.12)):
-        z, outward = direction * end, (0, 0, direction)
+    end, half = shape.length / 2, shape.width / 2
+    for direction, color, top in ((-1, _TAIL, shape.belt - 0.08), (1, _HEAD, shape.hood - 0.14)):
+        outward = (0, 0, direction)
+        z = direction * (end + 0.012)
+
+        def plate(points: list, color: tuple, level: int, z=z, outward=outward) -> None:
+            builder.add([(x, y, z) for x, y in points], outward, color, level=level)
+
         for side in (-1, 1):
-            inner, outer = side * (half - 0.42), side * (half - 0.06)
-            builder.add([(inner, top - 0.14, z), (outer, top - 0.17, z), (outer, top, z),
-                         (inner, top - 0.02, z)], outward, color)
-        builder.add([(-0.26, 0.5, z), (0.26, 0.5, z), (0.26, 0.62, z), (-0.26, 0.62, z)],
-                    outward, _PLATE)
+            inner, outer = side * (half - 0.46), side * (half - 0.07)
+            plate([(inner, top - 0.15), (outer, top - 0.19), (outer, top), (inner, top - 0.03)],
+                  color, 0)
+            plate([(inner, top - 0.12), (side * (half - 0.3), top - 0.13),
+                   (side * (half - 0.3), top - 0.05), (inner, top - 0.06)], (238, 232, 220), 2)
+        plate([(-0.26, 0.46), (0.26, 0.46), (0.26, 0.57), (-0.26, 0.57)], _PLATE, 1)
+        plate([(-half + 0.1, 0.36), (half - 0.1, 0.36), (half - 0.1, 0.4), (-half + 0.1, 0.4)],
+              _TRIM, 2)
         if direction > 0:
-            builder.add([(-0.4, 0.64, z), (0.4, 0.64, z), (0.46, 0.74, z), (-0.46, 0.74, z)],
-                        outward, _TRIM)
+            plate([(-0.42, 0.6), (0.42, 0.6), (0.47, top - 0.04), (-0.47, top - 0.04)], _TRIM, 1)
 
 
 def _add_cabin(builder: _Builder, shape: _Shape) -> None:
     rear, roof_rear, roof_front, front = shape.cabin
-    low, high = 0.465 * shape.width, 0.4 * shape.width
+    low, high = 0.465 * shape.width, 0.375 * shape.width
     base, top = shape.belt - 0.01, shape.height
-    builder.across([(rear, base), (roof_rear, top)], (low, high), (0, 0.2, -1))
-    builder.across([(front, base), (roof_front, top)], (low, high), (0, 0.2, 1))
-    builder.across([(roof_rear, top), (roof_front, top)], (high, high), (0, 1, 0))
-    for z0, z1, outward in ((rear, roof_rear, (0, 0.2, -1)), (front, roof_front, (0, 0.2, 1))):
-        corners = [(-low, base, z0), (low, base, z0), (high, top, z1), (-high, top, z1)]
-        builder.add(_inset(corners, 0.88), outward, _GLASS)
+    _add_mirrors(builder, low, base, front)
+    ring = [(low, base, rear, front), (0.96 * high + 0.04 * low, top - 0.07, roof_rear - 0.1,
+                                       roof_front + 0.16), (high * 0.9, top, roof_rear + 0.15,
+                                                            roof_front - 0.1)]
+    for (x0, y0, *z0), (x1, y1, *z1) in zip(ring, ring[1:]):
+        for index, direction in ((0, -1), (1, 1)):
+            builder.add([(-x0, y0, z0[index]), (x0, y0, z0[index]), (x1, y1, z1[index]),
+                         (-x1, y1, z1[index])], (0, 0.2, direction), is_outline=True)
+        for side in (-1, 1):
+            builder.add([(side * x0, y0, z0[0]), (side * x0, y0, z0[1]), (side * x1, y1, z1[1]),
+                         (side * x1, y1, z1[0])], (side, 0.2, 0), is_outline=True)
+    x, y, z0, z1 = ring[2]
+    builder.add([(-x, y, z0), (x, y, z0), (x, y, z1), (-x, y, z1)], (0, 1, 0), is_outline=True)
+    (x0, y0, *z0), (x1, y1, *z1) = ring[:2]
+    for index, direction in ((0, -1), (1, 1)):
+        pane = [(-x0, y0, z0[index]), (x0, y0, z0[index]), (x1, y1, z1[index]),
+                (-x1, y1, z1[index])]
+        outward = (0, 0.2, direction)
+        builder.add(_inset(pane, 0.06, 0.94, 0.06, 0.94), outward, _GLASS)
+        builder.add(_inset(pane, 0.08, 0.92, 0.62, 0.9), outward, _GLARE, level=1)
     for side in (-1, 1):
-        corners = [(side * low, base, rear), (side * low, base, front),
-                   (side * high, top, roof_front), (side * high, top, roof_rear)]
-        builder.add(corners, (side, 0.2, 0))
-        post = 0.45 * roof_rear + 0.55 * roof_front - 0.35
-        share = (top - 0.07 - base) / (top - base)
-        x_high = low + (high - low) * share
-        rear_high = rear + (roof_rear - rear) * share + 0.1
-        front_high = front + (roof_front - front) * share - 0.08
-        for z0, z1, z2, z3 in (
-                (rear + 0.22, post - 0.04, post - 0.04, rear_high),
-                (post + 0.04, front - 0.16, front_high, post + 0.04)):
+        pane = [(side * x0, y0, z0[0]), (side * x0, y0, z0[1]), (side * x1, y1, z1[1]),
+                (side * x1, y1, z1[0])]
+        for start, stop in ((0.08, 0.5), (0.53, 0.95)):
+            builder.add(_inset(pane, start, stop, 0.08, 0.92), (side, 0.2, 0), _GLASS)
+            builder.add(_inset(pane, start + 0.02, stop - 0.02, 0.66, 0.9), (side, 0.2, 0),
+                        _GLARE, level=2)
+
+
+def _add_mirrors(builder: _Builder, low: float, base: float, front: float) -> None:
+    for side in (-1, 1):
+        for z, direction in ((front - 0.3, -1), (front - 0.24, 1)):
             builder.add([
-                (side * (low + 0.004), base + 0.05, z0), (side * (low + 0.004), base + 0.05, z1),
-                (side * (x_high + 0.004), top - 0.07, z2),
-                (side * (x_high + 0.004), top - 0.07, z3)], (side, 0.2, 0), _GLASS)
-        mirror = side * (low + 0.16)
-        builder.add([(side * low, base + 0.04, front - 0.25), (mirror, base + 0.04, front - 0.25),
-                     (mirror, base + 0.16, front - 0.25), (side * low, base + 0.16, front - 0.25)],
-                    (0, 0, -1))
-        builder.add([(side * low, base + 0.04, front - 0.2), (mirror, base + 0.04, front - 0.2),
-                     (mirror, base + 0.16, front - 0.2), (side * low, base + 0.16, front - 0.2)],
-                    (0, 0, 1))
+                (side * low, base + 0.04, z), (side * (low + 0.18), base + 0.06, z),
+                (side * (low + 0.18), base + 0.17, z), (side * low, base + 0.16, z)],
+                (0, 0, direction), level=1, is_outline=True)
 
 
-def _circle(x: float, z: float, y: float, radius: float) -> list:
-    angles = np.linspace(0, 2 * math.pi, 16, endpoint=False)
-    return [
-        (x, max(0.01, y + radius * math.sin(angle)), z + radius * math.cos(angle))
-        for angle in angles]
+def _circle(z: float, y: float, radius: float) -> list:
+    angles = np.linspace(0, 2 * math.pi, 18, endpoint=False)
+    return [(z + radius * math.cos(angle), max(0.01, y + radius * math.sin(angle)))
+            for angle in angles]
 
 
-def _inset(corners: list, share: float) -> list:
-    points = np.array(corners, float)
-    middle = points.mean(axis=0)
-    normal = np.cross(points[1] - points[0], points[2] - points[0])
-    normal *= np.sign(normal[1]) / np.linalg.norm(normal)
-    return (middle + (points - middle) * share + 0.005 * normal).tolist()
+def _inset(pane: list, left: float, right: float, low: float, high: float) -> list:
+    """Return the part of a quadrilateral between shares of its width and height."""
+    a, b, c, d = (np.array(corner) for corner in pane)
+    outside = np.cross(b - a, d - a)
+    outside *= 0.004 / np.linalg.norm(outside) * (1 if outside[1] >= 0 else -1)
+
+    def place(u: float, v: float) -> np.ndarray:
+        return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * d + u * c) + outside
+
+    return [place(left, low), place(right, low), place(right, high), place(left, high)]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 _RESOLUTION = 26  # pixels a metre
-_NUM_FACADES = 40
+_NUM_FACADES = 28
 _ROOFS = ((150, 72, 52), (98, 60, 50), (84, 84, 92), (120, 92, 76))
 
 
@@ -43,7 +43,7 @@ def choose_facade(look: Look, number: int, width: float) -> Facade:
     :param number: The house's own number.
     :param width: Metres.
     """
-    candidates = [(number >> shift) % _NUM_FACADES for shift in (0, 6, 12, 18)]
+    candidates = [(number >> shift) % _NUM_FACADES for shift in (0, 7, 14)]
     facades = [make_facade(look.name, candidate) for candidate in candidates]
     return min(facades, key=lambda facade: abs(facade.front.width - width))
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 import math
 
 from bkd_core.datasets.streets.canvas import Canvas, POLE, SIGN
@@ -13,27 +14,6 @@ _STEEL, _DARK = (128, 130, 132), (62, 66, 66)
 _WHITE, _RED, _BLUE, _YELLOW = (236, 236, 232), (196, 28, 30), (28, 78, 164), (238, 190, 40)
 _LAMP_LIGHT = (255, 214, 150)
 _SIGNALS = ((220, 40, 30), (236, 170, 40), (40, 200, 90))
-
-
-def draw_post(
-    canvas: Canvas, base: np.ndarray, height: float, radius: float, color: tuple, light: float,
-) -> None:
-    """
-    Paint an upright post, one edge in the light.
-
-    :param canvas: Where.
-    :param base: (3,) foot.
-    :param height: Metres.
-    :param radius: Metres.
-    :param color: Red, green, blue.
-    :param light: Factor.
-    """
-    up = np.array([0, height, 0])
-    for left, right, shade, label in ((-1, 1, 0.75, POLE), (-0.5, 0.15, 1.15, None)):
-        a, b = np.array([left * radius, 0, 0]), np.array([right * radius, 0, 0])
-        canvas.polygon(
-            np.stack([base + a, base + b, base + b + up, base + a + up]), color, label,
-            light=light * shade)
 
 
 def draw_lamp(
@@ -48,8 +28,8 @@ def draw_lamp(
     :param light: Factor.
     :param is_on: It shines.
     """
-    draw_post(canvas, base, 1.0, 0.13, _DARK, light)
-    draw_post(canvas, base, 6.2, 0.075, _DARK, light)
+    canvas.bar(base, 1.0, 0.13, _DARK, POLE, light=light)
+    canvas.bar(base, 6.2, 0.075, _DARK, POLE, light=light)
     top = base + np.array([0, 6.2, 0])
     arm = np.array([-side * 1.7, 0.35, 0.0])
     thick = np.array([0, 0.09, 0])
@@ -76,12 +56,14 @@ def draw_sign(
     :param size: Factor.
     :param light: Factor.
     """
-    draw_post(canvas, base, 2.9 * size, 0.04, _STEEL, light)
+    canvas.bar(base, 2.9 * size, 0.04, _STEEL, POLE, light=light)
     middle = base + np.array([0, 2.55 * size, -0.05])
-    kinds = (_round_red, _triangle, _round_blue, _stop, _square, _board, _diamond)
-    for polygon, color in kinds[variant % len(kinds)](0.42 * size, variant):
-        points = np.array([middle + (x, y, -0.004 * 0) for x, y in polygon])
-        canvas.polygon(points, color, SIGN, light=light * 1.08)
+    points, parts, colors = _sign_mesh(variant % 42)
+    distance = float(base[2] - canvas.camera.position[2])
+    if distance > 55:
+        parts, colors = parts[:2], colors[:2]
+    seen = [canvas.shade(color, light * 1.08, distance) for color in colors]
+    canvas.mesh(points * size + middle, parts, seen, [True] + [False] * len(parts), SIGN)
 
 
 def draw_traffic_light(
@@ -96,21 +78,39 @@ def draw_traffic_light(
     :param light: Factor.
     :param is_glowing: Add a halo, as at dusk.
     """
-    draw_post(canvas, base, 3.4, 0.07, _DARK, light)
+    canvas.bar(base, 3.4, 0.07, _DARK, POLE, light=light)
     bottom = base + np.array([0, 2.5, -0.1])
-    for half, low, high, color in ((0.24, -0.06, 1.16, (34, 36, 36)), (0.19, 0, 1.1, (52, 54, 54))):
-        canvas.polygon(np.array([
-            bottom + (-half, low, 0), bottom + (half, low, 0), bottom + (half, high, 0),
-            bottom + (-half, high, 0)]), color, SIGN, light=light)
+    distance = float(base[2] - canvas.camera.position[2])
+    points, parts = _signal_mesh()
+    colors = [canvas.shade(color, light, distance) for color in ((34, 36, 36), (52, 54, 54))]
+    for number, color in enumerate(_SIGNALS):
+        strength = 1.1 if number == signal else 0.22 * light
+        colors.append(canvas.shade(color, strength, distance))
+    canvas.mesh(points + bottom, parts, colors, [True] + [False] * 4, SIGN)
+    if is_glowing:
+        canvas.glow(bottom + (0, 0.92 - 0.36 * signal, 0), _SIGNALS[signal], 0.5, 0.6)
+
+
+@lru_cache(maxsize=None)
+def _signal_mesh() -> tuple[np.ndarray, list[tuple[int, int]]]:
+    polygons = [_box(0, 0.55, 0.24, 0.61), _box(0, 0.55, 0.19, 0.55)]
     for number in range(3):
-        is_on = number == signal
-        color = _SIGNALS[number] if is_on else tuple(v * 0.22 for v in _SIGNALS[number])
-        center = bottom + (0, 0.92 - 0.36 * number, -0.01)
-        canvas.polygon(
-            np.array([center + (x, y, 0) for x, y in _ring(0.13, 12)]), color, SIGN,
-            light=1.1 if is_on else light)
-        if is_on and is_glowing:
-            canvas.glow(center, color, 0.5, 0.6)
+        polygons.append([(x, y + 0.92 - 0.36 * number) for x, y in _ring(0.13, 12)])
+    ends = np.cumsum([len(polygon) for polygon in polygons]).tolist()
+    points = [(x, y, 0.0) for polygon in polygons for x, y in polygon]
+    return np.array(points), list(zip([0, *ends[:-1]], ends))
+
+
+@lru_cache(maxsize=None)
+def _sign_mesh(variant: int) -> tuple[np.ndarray, list[tuple[int, int]], list]:
+    """Return the corners of a sign of usual size around its middle, its parts and colours."""
+    kinds = (_round_red, _triangle, _round_blue, _stop, _square, _board, _diamond)
+    points, parts, colors = [], [], []
+    for polygon, color in kinds[variant % len(kinds)](0.42, variant):
+        parts.append((len(points), len(points) + len(polygon)))
+        points += [(x, y, 0.0) for x, y in polygon]
+        colors.append(color)
+    return np.array(points), parts, colors
 
 
 def _ring(radius: float, count: int, turn: float = 0.0) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 import math
+from typing import Iterator
 
 from bkd_core.datasets.streets.camera import clip_near
 from bkd_core.datasets.streets.canvas import Canvas, ROAD, SIDEWALK, TREE
@@ -35,11 +36,13 @@ class GroundPainter:
         self.along = along
         self._steps = along + _STEPS
 
-    def paint(self, blocks: list[Block]) -> None:
+    def paint(self, blocks: list[Block], shadows: list[tuple[np.ndarray, float]]) -> None:
         """
-        Paint the ground with its texture, without shadows.
+        Paint the ground.
 
         :param blocks: The stretches of street within sight.
+        :param shadows: Corners (N, 2) of each shadow as (along, across), and the share of the
+            light that is lost in it; a later one replaces an earlier one.
         """
         look, half = self.street.look, self.street.half_width
         outer = half + self.street.sidewalk_width
@@ -55,28 +58,23 @@ class GroundPainter:
         for side in (-1, 1):
             self._curb(side, blocks)
         self._markings(blocks)
-        self._texture()
+        self._finish(self._shadow_mask(shadows))
 
-    def shadows(self, polygons: list[np.ndarray], strength: float) -> None:
-        """
-        Darken parts of the ground.
-
-        :param polygons: (N, 2) corners each, as (along, across).
-        :param strength: Share of the light that is lost.
-        """
+    def _shadow_mask(self, shadows: list[tuple[np.ndarray, float]]) -> np.ndarray:
         mask = np.zeros(self.canvas.labels.shape, np.uint8)
-        for polygon in polygons:
-            points = np.array([self.street.point(*corner) for corner in polygon])
-            seen = clip_near(self.canvas.camera.to_camera(points))
-            if len(seen) >= 3:
-                pixels = np.clip(self.canvas.camera.to_pixels(seen), -20000, 20000)
-                cv2.fillPoly(mask, [np.rint(pixels).astype(np.int32)], 255)
-        top = self._first_row()
-        mask = cv2.blur(mask[top:], (5, 3))
-        ground = self.canvas.image[top:]
-        dimmed = cv2.convertScaleAbs(ground, alpha=1 - strength)
-        share = mask.astype(np.float32) * np.float32(1 / 255)
-        ground[:] = cv2.blendLinear(dimmed, ground, share, 1 - share)
+        corners = np.concatenate([corners for corners, _ in shadows])
+        points = np.stack([
+            self.street.center(corners[:, 0]) + corners[:, 1], np.zeros(len(corners)),
+            corners[:, 0]], axis=1)
+        seen = self.canvas.camera.to_camera(points)
+        first = 0
+        for corners, strength in shadows:
+            part = clip_near(seen[first:first + len(corners)])
+            first += len(corners)
+            if len(part) >= 3:
+                pixels = np.rint(self.canvas.camera.to_pixels(part)).astype(np.int32)
+                cv2.fillPoly(mask, [pixels], int(255 * strength))
+        return cv2.blur(mask, (5, 3))
 
     def _first_row(self) -> int:
         return int(np.clip(min(self.canvas.camera.horizon()) + 1, 0, self.canvas.labels.shape[0]))
@@ -91,16 +89,19 @@ class GroundPainter:
         start: float = -math.inf, end: float = math.inf,
     ) -> None:
         steps = self._steps
-        if math.isfinite(start) or math.isfinite(end):
+        if start > steps[0] or end < steps[-1]:
             start, end = max(start, steps[0]), min(end, steps[-1])
             if start >= end:
                 return
-            steps = np.array([start, *steps[(steps > start) & (steps < end)], end])
+            inner = steps[np.searchsorted(steps, start, 'right'):np.searchsorted(steps, end)]
+            steps = np.concatenate([[start], inner, [end]])
         center = self.street.center(steps)
-        level = np.full(len(steps), height)
-        one = np.stack([center + left, level, steps], axis=1)
-        other = np.stack([center + right, level, steps], axis=1)
-        self._area(np.concatenate([one, other[::-1]]), color, label)
+        count = len(steps)
+        corners = np.empty((2 * count, 3))
+        corners[:count, 0], corners[count:, 0] = center + left, center[::-1] + right
+        corners[:, 1] = height
+        corners[:count, 2], corners[count:, 2] = steps, steps[::-1]
+        self._area(corners, color, label)
 
     def _lots(self, block: Block) -> None:
         look = self.street.look
@@ -108,10 +109,12 @@ class GroundPainter:
         if block.cross_street is not None:
             self._strip(-60, 60, look.paving, SIDEWALK, start=block.start,
                         end=block.cross_street + CROSS_HALF_WIDTH + 1.5)
-        for house in block.buildings:
-            color, label = (look.grass, TREE) if house.has_lawn else (look.paving, SIDEWALK)
-            edges = sorted((house.side * (line - 0.1), house.side * (line + 14)))
-            self._strip(*edges, color, label, start=house.start - 0.1, end=house.end + 4.2)
+        for side in (-1, 1):
+            houses = [house for house in block.buildings if house.side == side]
+            if houses and not houses[0].has_lawn:
+                edges = sorted((side * (line - 0.1), side * (line + 14)))
+                self._strip(*edges, look.paving, SIDEWALK, start=houses[0].start - 0.1,
+                            end=houses[-1].end + 0.1)
 
     def _cross_street(self, middle: float) -> None:
         self._strip(-150, 150, self.street.look.asphalt, ROAD,
@@ -142,70 +145,76 @@ class GroundPainter:
         wear = 0.55 + 0.45 * ((self.street.number * 37 % 10) / 10)
         color = tuple(
             m * wear + a * (1 - wear) for m, a in zip(_MARK, self.street.look.asphalt))
-        period = 6.0 + self.street.number % 3
-        first = math.floor(self.along / period) * period
         crossings = [block.cross_street for block in blocks if block.cross_street is not None]
-        for start in np.arange(first - period, first + 110, period):
-            if not any(abs(start + 1.5 - c) < CROSS_HALF_WIDTH + 6 for c in crossings):
-                self._strip(-0.07, 0.07, color, None, start=start, end=start + 3.0)
-        parking = half - PARKING_WIDTH
-        begin = self._steps[0]
+        marks = [*self._dashes(crossings)]
+        for cross in crossings:
+            near = cross - CROSS_HALF_WIDTH
+            marks += [(left, left + 0.5, near - 4.2, near - 1.2)
+                      for left in np.arange(-half + 0.35, half - 0.5, 1.0)]
+            marks.append((0.2, half - PARKING_WIDTH, near - 5.6, near - 5.1))
+        self._rectangles(marks, color)
+        parking, begin = half - PARKING_WIDTH, self._steps[0]
         for end in [*crossings, math.inf]:
-            for side in (-1, 1):
-                x = side * parking
+            for x in (-parking, parking):
                 self._strip(x - 0.05, x + 0.05, color, None, start=begin,
                             end=end - CROSS_HALF_WIDTH - 5)
             begin = end + CROSS_HALF_WIDTH + 3
-        for cross in crossings:
-            self._zebra(cross - CROSS_HALF_WIDTH - 4.2, color)
-            self._strip(0.2, parking, color, None, start=cross - CROSS_HALF_WIDTH - 5.6,
-                        end=cross - CROSS_HALF_WIDTH - 5.1)
 
-    def _zebra(self, start: float, color: tuple) -> None:
-        half = self.street.half_width
-        for left in np.arange(-half + 0.35, half - 0.5, 1.0):
-            self._strip(left, left + 0.5, color, None, start=start, end=start + 3.0)
+    def _dashes(self, crossings: list[float]) -> Iterator[tuple[float, float, float, float]]:
+        """Yield left, right, start and end of each dash of the middle line."""
+        period = 6.0 + self.street.number % 3
+        first = math.floor(self.along / period) * period
+        for start in np.arange(first - period, first + 100, period).tolist():
+            if not any(abs(start + 1.5 - cross) < CROSS_HALF_WIDTH + 6 for cross in crossings):
+                yield -0.07, 0.07, start, start + 3.0
 
-    def _texture(self) -> None:
+    def _rectangles(self, marks: list[tuple[float, float, float, float]], color: tuple) -> None:
+        corners = np.array([
+            (across, 0.0, along) for left, right, start, end in marks
+            for across, along in ((left, start), (right, start), (right, end), (left, end))])
+        corners[:, 0] += self.street.center(corners[:, 2])
+        seen = self.canvas.camera.to_camera(corners)
+        for first in range(0, len(seen), 4):
+            part = clip_near(seen[first:first + 4])
+            if len(part) >= 3:
+                self.canvas.fill(self.canvas.camera.to_pixels(part), color, None)
+
+    def _finish(self, shadow: np.ndarray) -> None:
+        """Give the flat colours their texture, shadows and haze."""
         top = self._first_row()
-        x, z = self.canvas.camera.ground_points(top)
-        across = x - self.street.center(z).astype(np.float32)
+        canvas, grain = self.canvas, self.street.look.grain
+        x, z = canvas.camera.ground_points(top)
+        across = x - self.street.center(z)
+        labels = canvas.labels[top:]
         tile = _ground_tile()
         picked = _sample(tile, across * _RESOLUTION, z * _RESOLUTION)
-        labels = self.canvas.labels[top:]
-        detail = np.where(
-            labels == ROAD, picked[..., 0], np.where(labels == TREE, picked[..., 2],
-                                                     picked[..., 1]))
-        wear = _sample(tile[..., 0], across * 11, z * 2.3)
-        depth = z[:, z.shape[1] // 2] - self.canvas.camera.position[2]
-        fade = np.clip(self.canvas.camera.focal_length / 90 / np.maximum(depth, 0.5), 0, 1)
-        grain = self.street.look.grain * fade.astype(np.float32)[:, None]
-        factor = 1 + grain * (detail - 128) * np.float32(1 / 64)
-        factor += self.street.look.grain * 0.5 * (wear - 128) * np.float32(1 / 64)
-        self._apply(top, factor, depth)
-
-    def _apply(self, top: int, factor: np.ndarray, depth: np.ndarray) -> None:
-        canvas = self.canvas
-        clear = np.array([canvas.clearness(value) for value in depth], np.float32)[:, None]
-        haze = np.array(canvas.shade((0, 0, 0), 1, 1e9), np.float32)
-        is_ground = canvas.labels[top:] <= TREE
-        ground = canvas.image[top:].astype(np.float32)
-        ground *= (factor * clear)[..., None]
-        ground += haze * (1 - clear)[..., None]
-        painted = np.clip(ground, 0, 255).astype(np.uint8)
-        cv2.copyTo(painted, is_ground.astype(np.uint8), canvas.image[top:])
+        asphalt, paving, grass, _ = cv2.split(picked)
+        detail = np.where(labels == ROAD, asphalt, np.where(labels == TREE, grass, paving))
+        wear = _sample(np.ascontiguousarray(tile[..., 0]), across * 11, z * np.float32(2.3))
+        depth = z[:, z.shape[1] // 2] - np.float32(canvas.camera.position[2])
+        fade = np.clip(canvas.camera.focal_length / 90 / np.maximum(depth, 0.5), 0, 1)
+        clear = np.exp(-depth / canvas.haze_length).astype(np.float32)
+        strength = (fade * grain / 64).astype(np.float32)[:, None]
+        factor = strength * (detail - np.float32(128))
+        factor += np.float32(grain / 128) * (wear - np.float32(128)) + 1
+        factor *= (255 - shadow[top:]) * (clear * np.float32(128 / 255))[:, None]
+        factor = cv2.convertScaleAbs(factor)
+        haze = (np.array(canvas.haze_color) * (1 - clear)[:, None, None]).astype(np.uint8)
+        ground = cv2.multiply(canvas.image[top:], cv2.merge([factor] * 3), scale=1 / 128)
+        ground = cv2.add(ground, np.broadcast_to(haze, ground.shape).copy())
+        cv2.copyTo(ground, (labels <= TREE).astype(np.uint8), canvas.image[top:])
 
 
 def _sample(tile: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     size = np.float32(_TILE)
     x = x - size * np.floor(x / size)
     y = y - size * np.floor(y / size)
-    return cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).astype(np.float32)
+    return cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 @lru_cache(maxsize=1)
 def _ground_tile() -> np.ndarray:
-    """Return asphalt, paving and grass in three channels, 128 in the middle."""
+    """Return asphalt, paving and grass (twice) in four channels, 128 in the middle."""
     rng = np.random.default_rng(41)
     fine = rng.normal(0, 24, (_TILE, _TILE)).astype(np.float32)
     clouds = (fractal_tile(_TILE, 7, coarsest=4) - 0.5) * 110
@@ -218,4 +227,4 @@ def _ground_tile() -> np.ndarray:
         paving[line:line + 2] -= 52
         paving[:, line:line + 2] -= 52
     grass = 128 + (fractal_tile(_TILE, 9, coarsest=32, octaves=4) - 0.5) * 150 + fine
-    return np.clip(np.stack([asphalt, paving, grass], axis=2), 0, 255).astype(np.uint8)
+    return np.clip(np.stack([asphalt, paving, grass, grass], axis=2), 0, 255).astype(np.uint8)

@@ -98,12 +98,12 @@ class Street:
         self.half_width = rng.uniform(*look.road_half_width)
         self.sidewalk_width = rng.uniform(*look.sidewalk_width)
         self.lane = (self.half_width - PARKING_WIDTH) / 2
-        self.sun_side = int(rng.choice([LEFT, RIGHT]))
+        self.sun_side = _sign(rng)
         self.sun_height = rng.uniform(0.5, 1.1)  # radians
         self.tree_kinds = rng.integers(0, 1000, 3)
         self._bends = [
-            (rng.uniform(2.0, 6.0), rng.uniform(240, 420), rng.uniform(0, 2 * math.pi)),
-            (rng.uniform(0.5, 2.0), rng.uniform(110, 180), rng.uniform(0, 2 * math.pi))]
+            (rng.uniform(2.0, 6.0), 2 * math.pi / rng.uniform(240, 420), rng.uniform(0, 6.28)),
+            (rng.uniform(0.5, 2.0), 2 * math.pi / rng.uniform(110, 180), rng.uniform(0, 6.28))]
         self._cross_offset = int(rng.integers(0, look.cross_street_every))
         self.block = lru_cache(maxsize=24)(self._block)
 
@@ -113,9 +113,9 @@ class Street:
 
         :param along: Position along the street, metres.
         """
-        return sum(
-            size * np.sin(2 * math.pi / length * along + phase)
-            for size, length, phase in self._bends)
+        sine = np.sin if isinstance(along, np.ndarray) else math.sin
+        (size, turn, phase), (size_2, turn_2, phase_2) = self._bends
+        return size * sine(turn * along + phase) + size_2 * sine(turn_2 * along + phase_2)
 
     def slope(self, along: float) -> float:
         """
@@ -165,7 +165,7 @@ class Street:
             width = rng.uniform(8.5, 14.0)
             if end - position - width < 6.5:
                 width = end - position
-            setback = rng.uniform(3.0, 5.5) if has_lawn else rng.choice([0.0, 0.0, 0.5])
+            setback = rng.uniform(3.0, 5.5) if has_lawn else 0.25 * max(0, int(rng.integers(-1, 3)))
             gap = rng.uniform(1.5, 4.0) if has_lawn and rng.random() < 0.6 else 0.0
             houses.append(Building(
                 side=side, start=position, end=position + width - gap, front=line + setback,
@@ -194,8 +194,8 @@ class Street:
             if not house.has_lawn:
                 continue
             line = self.half_width + self.sidewalk_width
-            for position in np.arange(house.start + 0.5, house.end, 1.3):
-                if rng.random() < 0.55:
+            for position in np.arange(house.start + 0.5, house.end, 1.9):
+                if rng.random() < 0.6:
                     plants.append(Prop(
                         kind='bush', along=float(position),
                         across=house.side * (line + rng.uniform(0.3, 0.7)),
@@ -227,7 +227,7 @@ class Street:
         for _ in range(rng.poisson(self.look.pedestrians / 2)):
             along = rng.uniform(first, end)
             across = self.half_width + rng.uniform(1.1, self.sidewalk_width - 0.3)
-            speed = float(rng.choice([-1, 1])) * rng.uniform(0.9, 1.6)
+            speed = _sign(rng) * rng.uniform(0.9, 1.6)
             company = 2 if rng.random() < 0.3 else 1
             for member in range(company):
                 people.append(Prop(
@@ -260,5 +260,9 @@ class Street:
                 kind='crossing', along=cross - CROSS_HALF_WIDTH - 2.6 + rng.uniform(-0.8, 0.8),
                 across=rng.uniform(-1, 1) * (self.half_width + 2),
                 variant=int(rng.integers(0, 10000)),
-                speed=float(rng.choice([-1, 1])) * rng.uniform(0.9, 1.5)))
+                speed=_sign(rng) * rng.uniform(0.9, 1.5)))
         return things
+
+
+def _sign(rng: np.random.Generator) -> int:
+    return 1 if rng.random() < 0.5 else -1

@@ -133,8 +133,8 @@ SOURCE = Look(
 TARGET = Look(
     name='target',
     camera_height=(0.75, 1.0), focal_length=(0.5, 0.58), pitch=(1.0, 4.0),
-    lateral=(1.2, 2.4), shake=0.35, distortion=-0.09, vignette=0.38,
-    road_half_width=(4.2, 5.4), sidewalk_width=(1.9, 2.9), lawn=0.45, floors=(2, 4),
+    lateral=(1.2, 2.4), shake=0.35, distortion=-0.09, vignette=0.3,
+    road_half_width=(4.7, 5.9), sidewalk_width=(1.9, 2.9), lawn=0.45, floors=(2, 4),
     wall_colors=(
         (128, 78, 62), (146, 98, 76), (112, 70, 60), (150, 138, 122), (120, 112, 104),
         (166, 150, 128), (98, 84, 80)),
@@ -144,13 +144,13 @@ TARGET = Look(
     paint_colors=(
         (60, 62, 66), (120, 124, 128), (30, 32, 36), (150, 152, 152), (70, 30, 30),
         (36, 48, 70), (196, 196, 190)),
-    parked=0.7, traffic=6, pedestrians=4.5,
-    asphalt=(74, 74, 80), paving=(116, 110, 106), grain=0.3, grass=(78, 88, 48),
+    parked=0.5, traffic=6, pedestrians=4.5,
+    asphalt=(82, 82, 86), paving=(116, 110, 106), grain=0.3, grass=(78, 88, 48),
     cross_street_every=5,
-    sky_top=(92, 104, 134), sky_horizon=(206, 176, 160), cloud_color=(126, 118, 132),
-    clouds=(0.55, 0.9), haze_length=(110.0, 220.0), ambient=0.8, sun=0.16,
+    sky_top=(96, 112, 146), sky_horizon=(232, 196, 164), cloud_color=(142, 130, 138),
+    clouds=(0.4, 0.8), haze_length=(110.0, 220.0), ambient=0.8, sun=0.16,
     sun_color=(1.1, 0.97, 0.86), wetness=(0.25, 0.75), rain=(0.0, 1.0), has_lamps_on=True,
-    exposure=(0.62, 0.88), color_gain=(1.04, 0.98, 0.98), contrast=1.05, saturation=0.85,
-    noise=6.5, blur=0.75)
+    exposure=(0.95, 1.25), color_gain=(1.05, 0.98, 0.93), contrast=1.05, saturation=0.85,
+    noise=5.5, blur=0.75)
 
 LOOKS = {look.name: look for look in (SOURCE, TARGET)}

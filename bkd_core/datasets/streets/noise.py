@@ -36,17 +36,3 @@ def fractal_tile(size: int, seed: int, *, coarsest: int = 4, octaves: int = 5) -
     total.setflags(write=False)
     return total
 
-
-@lru_cache(maxsize=4)
-def grain_tile(size: int, seed: int) -> np.ndarray:
-    """
-    Return unit Gaussian noise in three channels, in eighths, for a sensor's noise.
-
-    :param size: Side, pixels.
-    :param seed: Number of the picture.
-    :return: (size, size, 3) float32, read-only.
-    """
-    rng = np.random.default_rng([78, seed])
-    grain = rng.standard_normal((size, size, 3), dtype=np.float32)
-    grain.setflags(write=False)
-    return grain

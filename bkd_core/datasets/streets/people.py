@@ -13,8 +13,8 @@ import numpy as np
 
 _HEIGHT, _WIDTH = 256, 144  # pixels
 _PERSON = 1.75  # metres
-NUM_PHASES = 8
-_NUM_PEOPLE = 24
+NUM_PHASES = 6
+_NUM_PEOPLE = 20
 _SKIN = ((240, 205, 180), (222, 178, 145), (178, 128, 96), (120, 82, 60), (92, 62, 48))
 _HAIR = ((40, 30, 26), (86, 58, 36), (150, 112, 66), (110, 104, 100), (24, 22, 22))
 _TROUSERS = ((42, 52, 82), (36, 36, 40), (92, 84, 70), (120, 112, 96), (58, 44, 40))
@@ -23,15 +23,19 @@ _TOPS = (
     (120, 66, 110), (88, 92, 100), (224, 224, 226), (52, 110, 118))
 
 
-@lru_cache(maxsize=_NUM_PEOPLE * NUM_PHASES)
-def make_person(variant: int, phase: int) -> Texture:
+def person(variant: int, phase: int) -> Texture:
     """
-    Draw a person 1.75 m high.
+    Return a person 1.75 m high.
 
-    :param variant: Number of the person.
+    :param variant: Any number.
     :param phase: Part of the step, 0 to NUM_PHASES - 1; -1 stands.
     """
-    rng = np.random.default_rng([21, variant % _NUM_PEOPLE])
+    return _make_person(variant % _NUM_PEOPLE, phase)
+
+
+@lru_cache(maxsize=None)
+def _make_person(number: int, phase: int) -> Texture:
+    rng = np.random.default_rng([21, number])
     figure = _Figure(rng)
     swing = math.sin(2 * math.pi * phase / NUM_PHASES) if phase >= 0 else 0.12
     picture = np.empty((_HEIGHT, _WIDTH, 3), np.uint8)
@@ -79,12 +83,12 @@ class _Brush:
     def _capsule(
         self, start: tuple, end: tuple, widths: list[float], color: tuple, is_outline: bool,
     ) -> None:
-        direction = np.array(end) - np.array(start)
-        normal = np.array([-direction[1], direction[0]]) / (np.linalg.norm(direction) + 1e-6)
-        corners = np.array([
-            start + normal * widths[0], end + normal * widths[1], end - normal * widths[1],
-            start - normal * widths[0]])
-        fixed = [np.rint(corners * 16).astype(np.int32)]
+        (x0, y0), (x1, y1), (wide, narrow) = start, end, widths
+        length = math.hypot(x1 - x0, y1 - y0) + 1e-6
+        x, y = (y0 - y1) / length, (x1 - x0) / length
+        fixed = [(np.array([
+            (x0 + x * wide, y0 + y * wide), (x1 + x * narrow, y1 + y * narrow),
+            (x1 - x * narrow, y1 - y * narrow), (x0 - x * wide, y0 - y * wide)]) * 16).astype(np.int32)]
         targets = [(self.picture, color)] + ([(self.alpha, 255)] if is_outline else [])
         for target, value in targets:
             cv2.fillPoly(target, fixed, value, cv2.LINE_AA, 4)

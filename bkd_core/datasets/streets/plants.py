@@ -7,44 +7,52 @@ from __future__ import annotations
 from functools import lru_cache
 
 from bkd_core.datasets.streets.canvas import Texture
-from bkd_core.datasets.streets.look import LOOKS
+from bkd_core.datasets.streets.look import Look, LOOKS
 import cv2
 import numpy as np
 
+_NUM_TREES, _NUM_BUSHES = 12, 6
 _SIZE = 288  # pixels, the side of a picture
 _BARK = (84, 66, 52)
 
 
-@lru_cache(maxsize=64)
-def make_tree(look_name: str, variant: int) -> Texture:
+def tree(look: Look, variant: int) -> Texture:
     """
-    Draw a tree 8 m high.
+    Return a tree 8 m high.
 
-    :param look_name: Name of the look.
-    :param variant: Number of the tree; shape and colour follow from variant // 4.
+    :param look: Look of the domain.
+    :param variant: Any number.
     """
+    return _make_tree(look.name, variant % _NUM_TREES)
+
+
+def bush(look: Look, variant: int) -> Texture:
+    """
+    Return a bush 1.4 m high.
+
+    :param look: Look of the domain.
+    :param variant: Any number.
+    """
+    return _make_bush(look.name, variant % _NUM_BUSHES)
+
+
+@lru_cache(maxsize=None)
+def _make_tree(look_name: str, number: int) -> Texture:
     look = LOOKS[look_name]
-    kind = np.random.default_rng([11, len(look_name), variant // 4 % 12])
-    color = np.array(look.foliage_colors[int(kind.integers(len(look.foliage_colors)))], float)
-    shape = int(kind.integers(0, 3))
-    rng = np.random.default_rng([12, len(look_name), variant % 48])
+    color = np.array(look.foliage_colors[number % len(look.foliage_colors)], float)
+    rng = np.random.default_rng([12, len(look_name), number])
+    shape = int(rng.integers(0, 3))
     picture, alpha = _blank(color)
-    _draw_trunk(picture, alpha, rng)
+    _draw_trunk(picture, alpha, rng, reach=0.04 if shape == 1 else 0.22)
     for x, y, radius in _crown(rng, shape):
         _draw_leaves(picture, alpha, rng, color, (x, y), radius)
     return Texture(picture, pixels_per_metre=_SIZE / 8, alpha=alpha)
 
 
-@lru_cache(maxsize=24)
-def make_bush(look_name: str, variant: int) -> Texture:
-    """
-    Draw a bush 1.4 m high.
-
-    :param look_name: Name of the look.
-    :param variant: Number of the bush.
-    """
+@lru_cache(maxsize=None)
+def _make_bush(look_name: str, number: int) -> Texture:
     look = LOOKS[look_name]
-    rng = np.random.default_rng([13, len(look_name), variant % 12])
+    rng = np.random.default_rng([13, len(look_name), number])
     color = np.array(look.foliage_colors[int(rng.integers(len(look.foliage_colors)))], float)
     picture, alpha = _blank(color)
     for _ in range(9):
@@ -61,13 +69,15 @@ def _blank(color: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return picture, np.zeros((_SIZE, _SIZE), np.uint8)
 
 
-def _draw_trunk(picture: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> None:
+def _draw_trunk(
+    picture: np.ndarray, alpha: np.ndarray, rng: np.random.Generator, *, reach: float,
+) -> None:
     middle = _SIZE / 2
     lines = [((middle, _SIZE), (middle + rng.uniform(-6, 6), 0.45 * _SIZE), 9)]
     for _ in range(5):
         start = rng.uniform(0.4, 0.62) * _SIZE
-        reach = rng.uniform(-0.25, 0.25) * _SIZE
-        lines.append(((middle, start), (middle + reach, start - rng.uniform(40, 80)), 4))
+        side = rng.uniform(-reach, reach) * _SIZE
+        lines.append(((middle, start), (middle + side, start - rng.uniform(40, 80)), 4))
     for (x0, y0), (x1, y1), width in lines:
         side = np.array([[x0 - width, y0], [x0 + width, y0], [x1 + 2, y1], [x1 - 2, y1]])
         light = side.copy()
@@ -103,18 +113,18 @@ def _draw_leaves(
     middle: tuple[float, float], radius: float,
 ) -> None:
     """Draw a clump: dark leaves behind, lighter ones towards the light at the upper left."""
-    count = 90
+    count = 130
     angle = rng.uniform(0, 2 * np.pi, count)
     reach = radius * np.sqrt(rng.random(count)) * 1.05
     x = middle[0] + reach * np.cos(angle)
     y = middle[1] + reach * np.sin(angle)
     towards_light = (-(x - middle[0]) * 0.5 - (y - middle[1])) / radius
-    order = np.argsort(towards_light + rng.normal(0, 0.4, count))
-    height = 1.08 - 0.45 * y / _SIZE
-    for index in order:
-        light = (0.82 + 0.3 * towards_light[index] + rng.uniform(-0.12, 0.12)) * height[index]
-        leaf = tuple(np.clip(color * light + rng.uniform(-6, 6, 3), 0, 255))
-        place = (int(x[index] * 16), int(y[index] * 16))
-        size = int(rng.uniform(2.2, 5.0) * 16)
-        cv2.circle(picture, place, size, leaf, -1, cv2.LINE_AA, 4)
-        cv2.circle(alpha, place, size, 255, -1, cv2.LINE_AA, 4)
+    light = 0.82 + 0.3 * towards_light + rng.uniform(-0.12, 0.12, count)
+    light *= 1.08 - 0.45 * y / _SIZE
+    colors = color * light[:, None] + rng.uniform(-6, 6, (count, 3))
+    colors = np.clip(colors, 0, 255).tolist()
+    places = np.rint(np.stack([x, y], axis=1) * 16).astype(int).tolist()
+    sizes = (rng.uniform(1.8, 4.2, count) * 16).astype(int).tolist()
+    for index in np.argsort(towards_light + rng.normal(0, 0.4, count)):
+        cv2.circle(picture, places[index], sizes[index], colors[index], -1, cv2.LINE_AA, 4)
+        cv2.circle(alpha, places[index], sizes[index], 255, -1, cv2.LINE_AA, 4)

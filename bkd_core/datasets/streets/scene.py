@@ -6,22 +6,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from typing import Callable, Iterator
 
 from bkd_core.datasets.streets.camera import Camera
 from bkd_core.datasets.streets.canvas import BUILDING, Canvas, PEDESTRIAN, TREE
-from bkd_core.datasets.streets.cars import draw_car, make_car
-from bkd_core.datasets.streets.facades import choose_facade
+from bkd_core.datasets.streets.cars import car_model, draw_car
+from bkd_core.datasets.streets.facades import choose_facade, Facade
 from bkd_core.datasets.streets.furniture import draw_lamp, draw_sign, draw_traffic_light
 from bkd_core.datasets.streets.ground import CURB, GroundPainter
-from bkd_core.datasets.streets.layout import Block, BLOCK, Building, Prop, Street
-from bkd_core.datasets.streets.people import make_person, NUM_PHASES
-from bkd_core.datasets.streets.plants import make_bush, make_tree
+from bkd_core.datasets.streets.layout import BLOCK, Block, Building, Prop, Street
+from bkd_core.datasets.streets.people import NUM_PHASES, person
+from bkd_core.datasets.streets.plants import bush, tree
 from bkd_core.datasets.streets.sensor import develop, mirror_wet_road
 from bkd_core.datasets.streets.sky import paint_horizon, paint_sky
 import numpy as np
 
-_SIGHT = 150.0  # metres
+# How far things are drawn, metres.
+_SIGHT, _CAR_SIGHT, _SHADOW_SIGHT = 140.0, 110.0, 60.0
+_PROP_SIGHT = {
+    'tree': 130.0, 'bush': 55.0, 'lamp': 90.0, 'sign': 90.0, 'traffic_light': 90.0,
+    'pedestrian': 80.0, 'crossing': 80.0}
 _STRIDE = 1.45  # metres of two steps
+_SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+_CIRCLE = np.array([
+    (math.sin(angle), math.cos(angle)) for angle in np.arange(12) * (math.pi / 6)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +93,10 @@ class Scene:
         paint_sky(canvas, self.look, clouds=self._clouds, drift=0.002 * moment.time,
                   seed=self.street.number)
         paint_horizon(canvas, self.look, seed=self.street.number)
-        ground = GroundPainter(canvas, self.street, moment.along)
-        ground.paint(blocks)
-        self._shadows(ground, blocks, cars, moment)
-        for draw in self._drawings(canvas, blocks, cars, moment):
-            draw()
+        GroundPainter(canvas, self.street, moment.along).paint(
+            blocks, self._shadows(blocks, cars, moment))
+        for draw, values in self._drawings(blocks, cars, canvas, moment):
+            draw(canvas, *values)
         if self._wetness:
             mirror_wet_road(canvas, self._wetness, self.street.number)
         return develop(
@@ -122,58 +129,85 @@ class Scene:
         return cars
 
     def _shadows(
-        self, ground: GroundPainter, blocks: list[Block], cars: list, moment: Moment,
-    ) -> None:
-        street = self.street
-        contact = []
+        self, blocks: list[Block], cars: list, moment: Moment,
+    ) -> list[tuple[np.ndarray, float]]:
+        """Return the shadows on the ground, each as corners (along, across) and strength."""
+        shadows = [(np.zeros((3, 2)), 0.0)]
+        if self.look.sun > 0.3:
+            shadows += [
+                (corners, 0.4) for block in blocks if block.start - moment.along < _SHADOW_SIGHT
+                for corners in self._cast_shadows(block)]
         for along, across, _, variant in cars:
-            model = make_car(variant)
-            long, wide = model.length / 2 + 0.15, model.width / 2 + 0.12
-            contact.append(np.array([
-                (along - long, across - wide), (along + long, across - wide),
-                (along + long, across + wide), (along - long, across + wide)]))
+            model = car_model(variant)
+            half = (model.length / 2 + 0.12, model.width / 2 + 0.1)
+            shadows.append((_SQUARE * half + (along, across), 0.62))
         for prop in (prop for block in blocks for prop in block.props):
             if prop.kind in ('pedestrian', 'crossing'):
-                along, across = self._walk(prop, moment)
-                contact.append(_ellipse(along, across, 0.2, 0.35))
-        ground.shadows(contact, 0.6)
-        if self.look.sun < 0.3:
-            return
-        reach = 1 / math.tan(street.sun_height) * -street.sun_side
-        cast = []
-        for block in blocks:
-            for house in block.buildings:
-                if house.side == street.sun_side:
-                    height = choose_facade(self.look, house.facade, house.end - house.start)
-                    far = house.side * house.front + reach * height.front.height * 0.8
-                    cast.append(np.array([
-                        (house.start, house.side * house.front), (house.end, house.side * house.front),
-                        (house.end + 2, far), (house.start + 2, far)]))
-            for prop in block.props:
-                if prop.kind == 'tree':
-                    middle = prop.across + reach * 5 * prop.size
-                    cast.append(_ellipse(prop.along + 1, middle, 1.9 * prop.size, 2.6 * prop.size))
-                    cast.append(np.array([
-                        (prop.along - 0.15, prop.across), (prop.along + 0.15, prop.across),
-                        (prop.along + 1.15, middle), (prop.along + 0.85, middle)]))
-        ground.shadows(cast, 0.42)
+                shadows.append((_CIRCLE * (0.2, 0.35) + self._walk(prop, moment), 0.55))
+        return [
+            shadow for shadow in shadows
+            if -15 < shadow[0][0, 0] - moment.along < _SHADOW_SIGHT or shadow[1] == 0]
 
-    def _drawings(self, canvas: Canvas, blocks: list[Block], cars: list, moment: Moment) -> list:
-        """Return what paints each thing, the farthest first."""
+    def _cast_shadows(self, block: Block) -> Iterator[np.ndarray]:
+        side = self.street.sun_side
+        reach = -side / math.tan(self.street.sun_height)
+        for house in block.buildings:
+            if house.side == side:
+                facade = choose_facade(self.look, house.facade, house.end - house.start)
+                near = side * house.front
+                far = near + reach * facade.front.height * 0.8
+                yield np.array([(house.start, near), (house.end, near), (house.end + 2, far),
+                                (house.start + 2, far)])
+        for prop in block.props:
+            if prop.kind == 'tree':
+                middle = prop.across + reach * 5 * prop.size
+                yield _CIRCLE * (1.9 * prop.size, 2.6 * prop.size) + (prop.along + 1, middle)
+                yield np.array([
+                    (prop.along - 0.15, prop.across), (prop.along + 0.15, prop.across),
+                    (prop.along + 1.15, middle), (prop.along + 0.85, middle)])
+
+    def _drawings(
+        self, blocks: list[Block], cars: list, canvas: Canvas, moment: Moment,
+    ) -> list[tuple[Callable, tuple]]:
+        """Return what paints each thing within sight, the farthest first."""
         tasks = []
         for block in blocks:
-            for house in block.buildings:
-                tasks.append((house.end, self._draw_house, (canvas, house, moment.along)))
+            for house, facade, is_open in self._houses(block):
+                if house.end > moment.along - 2:
+                    tasks.append((
+                        house.end, self._draw_house, (house, facade, is_open, moment.along)))
             for prop in block.props:
-                if prop.kind != 'parked_car':
-                    along, _ = self._walk(prop, moment)
-                    if 0.8 < along - moment.along < _SIGHT:
-                        tasks.append((along, self._draw_prop, (canvas, prop, moment)))
+                if prop.kind in _PROP_SIGHT:
+                    along, across = self._walk(prop, moment)
+                    if self._is_within_sight(canvas, along, across, _PROP_SIGHT[prop.kind]):
+                        tasks.append((along, self._draw_prop, (prop, along, across, moment)))
         for car in cars:
-            if -3 < car[0] - moment.along < _SIGHT:
-                tasks.append((car[0], self._draw_car, (canvas, *car)))
+            if self._is_within_sight(canvas, car[0] + 2.5, car[1], _CAR_SIGHT):
+                tasks.append((car[0], self._draw_car, car))
         tasks.sort(key=lambda task: -task[0])
-        return [lambda draw=draw, values=values: draw(*values) for _, draw, values in tasks]
+        return [(draw, values) for _, draw, values in tasks]
+
+    def _houses(self, block: Block) -> Iterator[tuple[Building, Facade, bool]]:
+        """Yield each house, its facade, and whether its side wall shows beside the one before."""
+        before, height = None, 0.0
+        for house in block.buildings:
+            facade = choose_facade(self.look, house.facade, house.end - house.start)
+            is_hidden = (
+                before is not None and before.side == house.side
+                and house.start - before.end < 0.1 and before.front <= house.front + 0.1
+                and height >= facade.front.height)
+            yield house, facade, not is_hidden
+            before, height = house, facade.front.height
+
+    def _is_within_sight(
+        self, canvas: Canvas, along: float, across: float, sight: float,
+    ) -> bool:
+        x, _, z = canvas.camera.position
+        depth = along - z
+        if not 0.3 < depth < sight:
+            return False
+        aside = abs(self.street.center(along) + across - x - depth * canvas.camera.slope)
+        return aside < depth * 0.55 * self.size[1] / self._focal_length + 3.5
 
     def _walk(self, prop: Prop, moment: Moment) -> tuple[float, float]:
         if prop.kind == 'pedestrian':
@@ -188,15 +222,14 @@ class Scene:
         is_lit = side != self.street.sun_side
         return self.look.ambient + (self.look.sun if is_lit else 0.0)
 
-    def _draw_house(self, canvas: Canvas, house: Building, along: float) -> None:
-        if house.end < along - 2:
-            return
-        facade = choose_facade(self.look, house.facade, house.end - house.start)
+    def _draw_house(
+        self, canvas: Canvas, house: Building, facade: Facade, is_open: bool, along: float,
+    ) -> None:
         street, side = self.street, house.side
         near = street.point(house.start, side * house.front)
         far = street.point(house.end, side * house.front)
         height = facade.front.height
-        if house.start > along:
+        if is_open and house.start > along:
             canvas.textured(
                 facade.side, near, np.array([side * house.depth, 0, 0]), height=height,
                 label=BUILDING, light=self.look.ambient + 0.4 * self.look.sun)
@@ -207,7 +240,7 @@ class Scene:
             light=self._light(side), mirrored=side > 0)
 
     def _draw_roof(
-        self, canvas: Canvas, house: Building, facade, near: np.ndarray, far: np.ndarray,
+        self, canvas: Canvas, house: Building, facade: Facade, near: np.ndarray, far: np.ndarray,
         height: float,
     ) -> None:
         light = self._light(house.side)
@@ -221,19 +254,21 @@ class Scene:
             np.stack([near + up + eaves, far + up + eaves, far + up + back, near + up + back]),
             facade.roof, BUILDING, light=light)
 
-    def _draw_prop(self, canvas: Canvas, prop: Prop, moment: Moment) -> None:
-        along, across = self._walk(prop, moment)
-        level = CURB if abs(across) > self.street.half_width else 0.0
+    def _draw_prop(
+        self, canvas: Canvas, prop: Prop, along: float, across: float, moment: Moment,
+    ) -> None:
+        is_on_road = prop.kind == 'crossing' or abs(across) < self.street.half_width
+        level = 0.0 if is_on_road else CURB
         base = self.street.point(along, across, level)
         side = -1 if across < 0 else 1
         light = self.look.ambient + 0.6 * self.look.sun
         if prop.kind == 'tree':
             canvas.sprite(
-                make_tree(self.look.name, prop.variant), base, height=8.0 * prop.size, label=TREE,
+                tree(self.look, prop.variant), base, height=8.0 * prop.size, label=TREE,
                 light=light, mirrored=prop.variant % 2 == 1)
         elif prop.kind == 'bush':
             canvas.sprite(
-                make_bush(self.look.name, prop.variant), base, height=1.4 * prop.size, label=TREE,
+                bush(self.look, prop.variant), base, height=1.4 * prop.size, label=TREE,
                 light=light)
         elif prop.kind == 'lamp':
             draw_lamp(canvas, base, side, light, is_on=self.look.has_lamps_on)
@@ -248,7 +283,7 @@ class Scene:
                 step = abs(prop.speed) * moment.time / _STRIDE + prop.variant / 7
                 phase = int(step * NUM_PHASES) % NUM_PHASES
             canvas.sprite(
-                make_person(prop.variant, phase), base, height=1.75 * prop.size, label=PEDESTRIAN,
+                person(prop.variant, phase), base, height=1.75 * prop.size, label=PEDESTRIAN,
                 light=light, mirrored=prop.speed < 0)
 
     def _draw_car(
@@ -257,7 +292,7 @@ class Scene:
         paint = self.look.paint_colors[variant // 5 % len(self.look.paint_colors)]
         place = self.street.point(along, across)
         yaw = math.atan(self.street.slope(along)) + (math.pi if direction < 0 else 0)
-        model = make_car(variant)
+        model = car_model(variant)
         draw_car(canvas, model, place, yaw, paint, light=self.look.ambient, sun=self.look.sun)
         is_moving = abs(abs(across) - self.street.lane) < 0.5
         if self.look.has_lamps_on and is_moving:
@@ -267,7 +302,3 @@ class Scene:
                 lamp = place + (offset, 0.7, -model.length / 2)
                 canvas.glow(lamp, color, radius, strength)
 
-
-def _ellipse(along: float, across: float, long: float, wide: float) -> np.ndarray:
-    angles = np.linspace(0, 2 * math.pi, 12, endpoint=False)
-    return np.stack([along + long * np.sin(angles), across + wide * np.cos(angles)], axis=1)

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 from bkd_core.datasets.streets.canvas import Canvas, ROAD
 from bkd_core.datasets.streets.look import Look
-from bkd_core.datasets.streets.noise import fractal_tile, grain_tile
+from bkd_core.datasets.streets.noise import fractal_tile
 import cv2
 import numpy as np
 
-_GRAIN = 1024
+_SHIFTS = 128  # pixels by which the picture of the noise is moved at random
 
 
 def mirror_wet_road(canvas: Canvas, wetness: float, seed: int) -> None:
@@ -131,15 +131,13 @@ def _add_rain(image: np.ndarray, rain: float, rng: np.random.Generator) -> np.nd
 
 def _add_noise(image: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
-    grain = _grain(noise)
-    if height > _GRAIN // 2 or width > _GRAIN // 2:
-        times = (2 * height // _GRAIN + 1, 2 * width // _GRAIN + 1, 1)
-        grain = np.tile(grain, times)
-    top = int(rng.integers(grain.shape[0] - height + 1))
-    left = int(rng.integers(grain.shape[1] - width + 1))
+    grain = _grain((height, width), noise)
+    top, left = rng.integers(0, _SHIFTS, 2).tolist()
     return cv2.add(image, grain[top:top + height, left:left + width], dtype=cv2.CV_8U)
 
 
 @lru_cache(maxsize=4)
-def _grain(noise: float) -> np.ndarray:
-    return np.rint(grain_tile(_GRAIN, 1) * noise).astype(np.int16)
+def _grain(size: tuple[int, int], noise: float) -> np.ndarray:
+    rng = np.random.default_rng(78)
+    shape = (size[0] + _SHIFTS, size[1] + _SHIFTS, 3)
+    return np.rint(rng.standard_normal(shape, dtype=np.float32) * noise).astype(np.int16)

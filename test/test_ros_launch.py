@@ -1,0 +1,148 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The launch file under the real `ros2 launch`, where a ROS installation brings it.
+
+The package is laid out in a prefix of its own, as pip and colcon install it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+from fixtures_models import write_tiny_model
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from bkd_ros.segmentation_node import INPUT_QOS, OUTPUT_QOS  # noqa: E402
+from fixtures_ros import PATIENCE_S, probe, ROOT  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from test_ros_recordings import write_recording  # noqa: E402
+
+PROFILE = ROOT / 'config' / 'fastdds_shared_memory.xml'
+EXECUTABLES = ('segmentation_node', 'player_node', 'recorder_node')
+
+
+@pytest.fixture(scope='module')
+def prefix(tmp_path_factory):
+    """Return an installation prefix with what setup.py's data_files put there."""
+    prefix = tmp_path_factory.mktemp('prefix')
+    share = prefix / 'share' / 'bkd_ros'
+    marker = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'bkd_ros'
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    for folder in ('launch', 'config'):
+        shutil.copytree(ROOT / folder, share / folder)
+    shutil.copytree(ROOT / 'scripts', prefix / 'lib' / 'bkd_ros')
+    return prefix
+
+
+@pytest.fixture
+def ros2_launch(prefix, tmp_path):
+    """Return a function that starts `ros2 launch bkd_ros segment.launch.py` with arguments."""
+    pytest.importorskip('launch_ros')
+    commands = importlib.metadata.entry_points(group='console_scripts', name='ros2')
+    if not commands:
+        pytest.skip('ros2cli is not installed')
+    script = f'import sys; from {tuple(commands)[0].module} import main; sys.exit(main())'
+    started = []
+
+    def start(*arguments):
+        environment = {
+            **os.environ, 'ROS_LOG_DIR': str(tmp_path / 'ros_log'), 'PYTHONUNBUFFERED': '1',
+            'PATH': os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]),
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+            'AMENT_PREFIX_PATH': os.pathsep.join(
+                [str(prefix), os.environ.get('AMENT_PREFIX_PATH', '')])}
+        process = subprocess.Popen(
+            [sys.executable, '-c', script, 'launch', 'bkd_ros', 'segment.launch.py', *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+            start_new_session=True)
+        started.append(process)
+        return process
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def ended(process):
+    """Return all that a launch printed until it ended."""
+    return process.communicate(timeout=2 * PATIENCE_S)[0]
+
+
+def test_every_executable_of_the_package_can_be_run(prefix):
+    folder = prefix / 'lib' / 'bkd_ros'
+    assert sorted(path.name for path in folder.iterdir()) == sorted(EXECUTABLES)
+    for name in EXECUTABLES:
+        assert os.access(folder / name, os.X_OK), name
+        assert (folder / name).read_text().startswith('#!/usr/bin/env python3\n')
+
+
+def test_the_profile_for_fast_dds_makes_room_for_a_4k_image_and_keeps_udp():
+    root = xml.etree.ElementTree.parse(PROFILE).getroot()
+    space = {'dds': root.tag.partition('}')[0].strip('{')}
+    kinds = {
+        item.findtext('dds:transport_id', namespaces=space): item
+        for item in root.iterfind('.//dds:transport_descriptor', space)}
+    used = [item.text for item in root.iterfind('.//dds:userTransports/dds:transport_id', space)]
+    assert sorted(used) == sorted(kinds)
+    sizes = {
+        item.findtext('dds:type', namespaces=space):
+        item.findtext('dds:segment_size', namespaces=space) for item in kinds.values()}
+    assert sizes.keys() == {'SHM', 'UDPv4'}
+    assert int(sizes['SHM']) > 2 * 3840 * 2160 * 3
+
+
+def test_the_arguments_are_explained(ros2_launch):
+    text = ended(ros2_launch('--show-args'))
+    for name in ('model', 'image', 'compressed', 'params_file', 'runtime', 'recording',
+                 'namespace', 'log_level', 'use_sim_time', 'fastdds_profile'):
+        assert f"'{name}':" in text
+
+
+def test_a_launched_node_labels_a_camera_in_its_namespace_and_ends_at_ctrl_c(
+        ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    process = ros2_launch(f'model:={model}', 'image:=front/image', 'namespace:=launched')
+    with probe() as ears:
+        labels = ears.subscribe(Image, '/launched/segmentation_node/labels', OUTPUT_QOS)
+        camera = ears.publisher(Image, '/launched/front/image', INPUT_QOS)
+        frame = rgb_to_image(np.zeros((8, 8, 3), np.uint8), Header(frame_id='front'))
+        ears.publish_until(camera, frame, lambda: labels, 'labels')
+    assert labels[0].header == frame.header
+    process.send_signal(signal.SIGINT)
+    text = ended(process)
+    assert 'process has finished cleanly' in text
+    assert 'Traceback' not in text
+
+
+@pytest.mark.parametrize('compressed', ['true', 'false'])
+def test_a_launch_with_a_compressed_recording_plays_it_and_ends(
+        compressed, ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    recording = write_recording(tmp_path / 'bag', compressed=True)
+    text = ended(ros2_launch(
+        f'model:={model}', f'recording:={recording}', f'compressed:={compressed}',
+        f'namespace:=played_{compressed}'))
+    topic = f'/played_{compressed}/image' + ('/compressed' if compressed == 'true' else '')
+    assert f'on {topic} at 1 times real time' in text
+    assert 'played 3 frames' in text
+    assert text.count('process has finished cleanly') == 2
+
+
+def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):
+    text = ended(ros2_launch('model:=/no/such/model'))
+    assert "model '/no/such/model': no such directory" in text
+    assert 'exit code 2' in text
