@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: bkd train | evaluate | predict | demo."""
+"""The command line: bkd train | evaluate | predict | demo | benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import itertools
 import os
 from pathlib import Path
 import sys
-from typing import Annotated, Any, Iterable, Union
+from typing import Annotated, Any, Iterable, Literal, Union
 
 from bkd_core import model_directory
 from bkd_core.config import TrainingConfig
@@ -79,21 +79,28 @@ class Train:
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """
-    Score a model on labelled frames: IoU of each class, mIoU, pixel accuracy.
+    Score a model on labelled frames: IoU of each class, mIoU, pixel accuracy, calibration.
 
-    Without options it is scored on the validation set of its own training run.
+    Without options it is scored on the validation set of its own training run. Frames without
+    labels give other scores: mean entropy, agreement with a second model, and flicker, the
+    share of pixels whose label changes from frame to frame (motion of the camera counts too).
 
     For example:
 
         bkd evaluate runs/streets/student
         bkd evaluate default --validation.name camvid --validation.root camvid
         bkd evaluate MODEL --output scores --runtime torch
+        bkd evaluate runs/streets/student --label-free --reference runs/streets/teacher
     """
 
     model: Model
     """Model directory, or 'default' for the student that comes with the package."""
     output: Path | None = None
-    """Folder for scores.json."""
+    """Folder for scores.json and noise_matrix.png (which class is taken for which)."""
+    label_free: bool = False
+    """Also give the scores that need no labels, on labelled frames too."""
+    reference: str | None = None
+    """A second model, such as the teacher: on how many pixels do both agree?"""
     data_root: Path | None = None
     """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
     runtime: str = 'auto'
@@ -105,26 +112,58 @@ class Evaluate:
 
         :param overrides: Options that begin with --validation.
         """
-        import json
-
-        from bkd_core import atomic
         from bkd_core.datasets.open_dataset import open_dataset
-        from bkd_core.evaluation import evaluate
         from bkd_core.inference import Segmenter
-        from bkd_core.progress import progress_bar
         directory = model_directory.resolve(self.model)
         trained = load_experiment(directory / model_directory.CONFIG)['model']
         chosen = _override(self, trained, overrides, prefix='validation')
         dataset = open_dataset(chosen.validation, _data_root(self.data_root))
         segmenter = Segmenter.load(self.model, runtime=self.runtime)
+        values = self._score(segmenter, dataset, directory.name) if dataset.has_labels else {}
+        if self.label_free or self.reference or not dataset.has_labels:
+            values['label_free'] = self._score_without_labels(segmenter, dataset)
+        if self.output is not None:
+            import json
+
+            from bkd_core import atomic
+            self.output.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(self.output / 'scores.json', json.dumps(values, indent=1))
+
+    def _score(self, segmenter: Any, dataset: Any, name: str) -> dict[str, Any]:
+        from bkd_core import atomic
+        from bkd_core.evaluation import ConfusionMatrix, evaluate, noise_matrix, noise_picture
+        from bkd_core.progress import progress_bar
+        from bkd_core.visualization import encode_png
+        space = segmenter.label_space
+        confusion = ConfusionMatrix(space.num_classes)
         with progress_bar('evaluate', len(dataset)) as advance:
             scores = evaluate(
-                segmenter, dataset, label_space=segmenter.label_space, progress=advance)
-        _print_scores({directory.name: scores})
+                segmenter, dataset, label_space=space, progress=advance, confusion=confusion)
+        _print_scores({name: scores})
         if self.output is not None:
+            picture = noise_picture(noise_matrix(confusion), space)
             self.output.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(
-                self.output / 'scores.json', json.dumps(scores.to_dict(), indent=1))
+            atomic.write_bytes(self.output / 'noise_matrix.png', encode_png(picture))
+        return {**scores.to_dict(), 'confusion': confusion.counts.tolist()}
+
+    def _score_without_labels(self, segmenter: Any, dataset: Any) -> dict[str, Any]:
+        from bkd_core.evaluation import score_without_labels
+        from bkd_core.inference import Segmenter
+        from bkd_core.progress import progress_bar
+        reference = None
+        if self.reference is not None:
+            reference = Segmenter.load(self.reference, runtime=self.runtime)
+        with progress_bar('evaluate without labels', len(dataset)) as advance:
+            scores = score_without_labels(
+                segmenter, dataset, label_space=segmenter.label_space, reference=reference,
+                reference_space=reference and reference.label_space, progress=advance)
+        print(f'without labels, {scores.num_frames} frames: mean entropy '
+              f'{scores.mean_entropy:.3f} nats')
+        if reference is not None:
+            print(f'{_percent(scores.agreement)} % of the pixels labelled like {self.reference}')
+        print(f'flicker {_percent(scores.flicker)} % of the pixels from frame to frame (motion '
+              'of the camera counts too; only for frames of one sequence)')
+        return scores.to_dict()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +244,65 @@ class Demo:
         run_demo(self.output, steps=self.steps, use_ros=self.ros)
 
 
-Command = Union[Train, Evaluate, Predict, Demo]
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """
+    Measure methods side by side, over seeds, and write the table.
+
+    Every run of protocol x method x seed becomes a model directory below the output folder and
+    one line in RESULTS/adaptation.jsonl; RESULTS/adaptation.md is written from the lines. A run
+    that has its line is not made again; an interrupted one goes on from its last checkpoint when
+    the same command is given again.
+
+    For example:
+
+        bkd benchmark adaptation --protocol streets --dry-run
+        bkd benchmark adaptation --protocol gazebo_to_camvid --budget cpu --seeds 0 1 2
+        bkd benchmark adaptation --methods self_training bilateral_distillation oracle
+    """
+
+    name: Annotated[Literal['adaptation'], tyro.conf.Positional]
+    """What is measured."""
+    protocol: str = 'gazebo_to_camvid'
+    """Name of a protocol in config/protocols, or the path of such a YAML file."""
+    budget: str = 'cpu'
+    """Name of one of the protocol's budgets."""
+    methods: tuple[str, ...] = ()
+    """Methods to measure, default all; 'ablation' stands for BKD without each of its parts. BKD
+    learns from every teacher that is named, or from all if none is. What a method builds on is
+    measured too."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run of every method for each."""
+    output: Path = Path('runs/adaptation')
+    """Folder of the model directories."""
+    results: Path = Path('docs/results')
+    """Folder of the lines, the table and the picture."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+    dry_run: bool = False
+    """List the runs, what is done and the minutes that are left, and stop."""
+
+    def run(self, overrides: list[str]) -> None:
+        """
+        Measure.
+
+        :param overrides: Must be empty.
+        """
+        _refuse(self, overrides)
+        _need_training()
+        from bkd_core.benchmarks import adaptation
+        protocol = adaptation.load_protocol(self.protocol)
+        runs = adaptation.plan_runs(
+            protocol, self.budget, methods=self.methods, seeds=self.seeds)
+        places = {'output': self.output, 'results': self.results}
+        adaptation.list_runs(protocol, self.budget, runs, **places)
+        if not self.dry_run:
+            adaptation.run_adaptation(
+                protocol, self.budget, runs, data_root=_data_root(self.data_root), **places)
+            print(f'table: {self.results / adaptation.TABLE}')
+
+
+Command = Union[Train, Evaluate, Predict, Demo, Benchmark]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -226,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         _fail(f'{error.filename}: {error.strerror}', 2)
     except KeyboardInterrupt:
-        _fail("stopped; 'bkd train' goes on from its last checkpoint", 130)
+        _fail('stopped; the same command goes on from the last checkpoint', 130)
 
 
 def _fail(message: str, code: int) -> None:
@@ -314,8 +411,12 @@ def _print_scores(scores: dict[str, Any]) -> None:
         table.add_row(name, *(_percent(score.iou[name]) for score in scores.values()))
     table.add_section()
     table.add_row('mean', *(_percent(score.miou) for score in scores.values()))
+    for subset in next(iter(scores.values())).subset_mious:
+        means = (score.subset_mious[subset] for score in scores.values())
+        table.add_row(f'mean, {subset}', *(_percent(mean) for mean in means))
     table.add_row(
         'pixel accuracy', *(_percent(score.pixel_accuracy) for score in scores.values()))
+    table.add_row('calibration error', *(_percent(score.ece) for score in scores.values()))
     Console().print(table)
 
 

@@ -126,6 +126,104 @@ class SourceOnlyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaxSquareConfig:
+    """
+    Maximum squares loss with image-wise class weighting (Chen, Xue & Cai 2019).
+
+    :param lambda_target: Weight of the maximum squares loss. 0.1 is the paper's; its authors'
+        code also divides the loss by half of the number of classes, this does not (inferred).
+    :param alpha: 0 weighs all target pixels alike, 1 all predicted classes of an image alike.
+    :param lambda_auxiliary: Weight of an auxiliary head's losses, where the network has one.
+    :param guidance_threshold: The auxiliary head learns from target pixels of which a level is
+        surer than this.
+    """
+
+    name: Literal['max_square'] = 'max_square'
+    lambda_target: float = 0.1
+    alpha: float = 0.2
+    lambda_auxiliary: float = 0.1
+    guidance_threshold: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ('lambda_target', 'lambda_auxiliary'):
+            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
+        _require(0 <= self.alpha <= 1, 'method.alpha', self.alpha, '0 to 1')
+        _require(
+            0 <= self.guidance_threshold < 1, 'method.guidance_threshold',
+            self.guidance_threshold, '0 to below 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierDomainAdaptationConfig:
+    """
+    FDA (Yang & Soatto 2020): the target's low frequencies, robust entropy, self-training.
+
+    :param beta: Share of the frequencies, each way, whose amplitudes are swapped. The paper
+        trains three networks, with 0.01, 0.05 and 0.09.
+    :param lambda_entropy: Weight of the target's robust entropy.
+    :param eta: Exponent of its penalty; above 0.5 uncertain pixels weigh more.
+    :param pseudo_teacher: Model directory, or 'stage:NAME', that labels the target in a
+        self-training round; a list of several is averaged. None in the first round.
+    :param lambda_pseudo: Weight of the pseudo-labels' cross-entropy.
+    :param pseudo_share: Of each class this share of the pixels, the most confident, count.
+    :param pseudo_threshold: Pixels above this confidence always count.
+    """
+
+    name: Literal['fda'] = 'fda'
+    beta: float = 0.01
+    lambda_entropy: float = 0.005
+    eta: float = 2.0
+    pseudo_teacher: str | tuple[str, ...] | None = None
+    lambda_pseudo: float = 1.0
+    pseudo_share: float = 0.66
+    pseudo_threshold: float = 0.9
+
+    @property
+    def teacher(self) -> str | tuple[str, ...] | None:
+        """Return what a run loads as the method's teacher."""
+        return self.pseudo_teacher
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(0 <= self.beta <= 0.5, 'method.beta', self.beta, '0 to 0.5')
+        for name in ('lambda_entropy', 'lambda_pseudo'):
+            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
+        _require(self.eta > 0, 'method.eta', self.eta, 'above 0')
+        _require(
+            0 < self.pseudo_share <= 1, 'method.pseudo_share', self.pseudo_share,
+            'above 0, at most 1')
+        _require(
+            0 < self.pseudo_threshold <= 1, 'method.pseudo_threshold', self.pseudo_threshold,
+            'above 0, at most 1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskingConfig:
+    """
+    Masked image consistency (MIC, Hoyer et al. 2023), an option of self-training.
+
+    :param lambda_masked: Weight of the loss on masked target images; 0 switches it off, 1 is
+        the paper's.
+    :param block_size: Side of the blocks, pixels of a crop.
+    :param ratio: Probability that a block is hidden.
+    """
+
+    lambda_masked: float = 0.0
+    block_size: int = 64
+    ratio: float = 0.7
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            self.lambda_masked >= 0, 'method.masking.lambda_masked', self.lambda_masked,
+            'at least 0')
+        _require(
+            self.block_size >= 1, 'method.masking.block_size', self.block_size, '1 or more')
+        _require(0 <= self.ratio <= 1, 'method.masking.ratio', self.ratio, '0 to 1')
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelfTrainingConfig:
     """
     DACS (Tranheden et al. 2021): EMA teacher, ClassMix, confidence-weighted pseudo-labels.
@@ -134,12 +232,14 @@ class SelfTrainingConfig:
     :param confidence_threshold: A pseudo-label's image weighs as much as its share of pixels
         above this confidence.
     :param lambda_mixed: Weight of the loss on the mixed images.
+    :param masking: Masked image consistency on top.
     """
 
     name: Literal['self_training'] = 'self_training'
     ema_decay: float = 0.999
     confidence_threshold: float = 0.968
     lambda_mixed: float = 1.0
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -184,7 +284,8 @@ class BilateralDistillationConfig:
 
     The weights' published values are not known to us; each is a setting.
 
-    :param teacher: Model directory of the fixed teacher, or 'stage:NAME'.
+    :param teacher: Model directory of the fixed teacher, 'stage:NAME', or the YAML file of a
+        teacher that was trained elsewhere; a list of several is averaged.
     :param temperature: T of the teacher's softmax.
     :param lambda_soft: Weight of the teacher's soft label on the source (lambda_s).
     :param lambda_target: Weight of target-flow distillation (lambda_t); 0 switches it off.
@@ -198,7 +299,7 @@ class BilateralDistillationConfig:
     """
 
     name: Literal['bilateral_distillation'] = 'bilateral_distillation'
-    teacher: str = ''
+    teacher: str | tuple[str, ...] = ''
     temperature: float = 1.0
     lambda_soft: float = 0.5
     lambda_target: float = 1.0
@@ -219,12 +320,45 @@ class BilateralDistillationConfig:
             'true, or lambda_target above 0: else nothing is learnt')
 
 
-MethodConfig = Union[SourceOnlyConfig, SelfTrainingConfig, BilateralDistillationConfig]
+MethodConfig = Union[
+    SourceOnlyConfig, MaxSquareConfig, FourierDomainAdaptationConfig, SelfTrainingConfig,
+    BilateralDistillationConfig]
 METHOD_CONFIGS = {
     'source_only': SourceOnlyConfig,
+    'max_square': MaxSquareConfig,
+    'fda': FourierDomainAdaptationConfig,
     'self_training': SelfTrainingConfig,
     'bilateral_distillation': BilateralDistillationConfig,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareClassSamplingConfig:
+    """
+    Draw source images by their rare classes (DAFormer, Hoyer et al. 2022).
+
+    The paper's counts of pixels (3000 of a GTA5 image, half as many of a 512 x 512 crop) are
+    written as shares here.
+
+    :param temperature: The lower, the more the rarest classes are preferred; 0.01 is the
+        paper's. 0 switches the sampling off: every image comes equally often.
+    :param min_share: An image holds a class from this share of its labelled pixels on.
+    :param min_crop_share: The crop is drawn again, up to ten times, until it holds this share
+        of the class that its image was drawn for.
+    """
+
+    temperature: float = 0.0
+    min_share: float = 0.0015
+    min_crop_share: float = 0.0057
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            self.temperature >= 0, 'rare_class_sampling.temperature', self.temperature,
+            'at least 0')
+        for name in ('min_share', 'min_crop_share'):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f'rare_class_sampling.{name}', value, '0 to below 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +371,7 @@ class TrainingConfig:
     :param target: Images whose labels are never read.
     :param validation: Labelled images of the target domain, for measuring only.
     :param method: How to learn; its name chooses its settings.
+    :param rare_class_sampling: How often each source image comes.
     :param steps: Optimizer steps.
     :param batch_size: Crops of each domain in a step.
     :param seed: Everything random follows from it.
@@ -257,6 +392,7 @@ class TrainingConfig:
     method: MethodConfig = field(default_factory=SourceOnlyConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    rare_class_sampling: RareClassSamplingConfig = field(default_factory=RareClassSamplingConfig)
     steps: int = 400
     batch_size: int = 4
     seed: int = 0

@@ -30,7 +30,7 @@ def load_experiment(path: str | Path) -> dict[str, TrainingConfig]:
     :raises InputError: If the file is missing or anything in it is unknown or out of range.
     """
     path = Path(path)
-    values = _read_yaml(path)
+    values = read_yaml(path)
     stages = values.pop('stages', None)
     if stages is None:
         return {'model': parse(values, str(path))}
@@ -39,7 +39,7 @@ def load_experiment(path: str | Path) -> dict[str, TrainingConfig]:
     experiment = {}
     for name, changes in stages.items():
         _check_stage(name, changes, path)
-        merged = _merge(values, changes or {})
+        merged = merge(values, changes or {})
         experiment[name] = parse(merged, f'{path}: stages.{name}')
         for reference in references(experiment[name]):
             if reference not in experiment or reference == name:
@@ -55,7 +55,10 @@ def references(config: TrainingConfig) -> list[str]:
 
     :param config: A stage's configuration.
     """
-    values = (config.model.init, getattr(config.method, 'teacher', None))
+    teachers = getattr(config.method, 'teacher', None)
+    if isinstance(teachers, str):
+        teachers = (teachers,)
+    values = (config.model.init, *(teachers or ()))
     return [value[len('stage:'):] for value in values if value and value.startswith('stage:')]
 
 
@@ -98,7 +101,7 @@ def override(config: TrainingConfig, options: list[str], where: str) -> Training
         if not isinstance(old, dict) or not isinstance(old.get(last), str):
             words = [_read_word(word) for word in words]
         level[last] = words[0] if len(words) == 1 else words
-    return parse(_merge(values, changes), where)
+    return parse(merge(values, changes), where)
 
 
 def to_yaml(config: TrainingConfig) -> str:
@@ -147,7 +150,13 @@ def _check_stage(name: Any, changes: Any, path: Path) -> None:
             f"{path}: stages.{name}: expected 'key: value' lines; got {changes!r}")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """
+    Return the mapping that a YAML file holds.
+
+    :param path: The file.
+    :raises InputError: If it is missing, not readable, or no mapping.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
@@ -160,14 +169,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return base with changes on top; a method or data set of another name replaces all."""
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return base with changes on top; a method or data set of another name replaces all.
+
+    :param base: Plain values, as a YAML file holds them.
+    :param changes: The same; nested mappings are merged.
+    """
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
         both = isinstance(old, dict) and isinstance(value, dict)
         if both and value.get('name', old.get('name')) == old.get('name'):
-            merged[key] = _merge(old, value)
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
@@ -204,9 +218,13 @@ def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
         if value is None and type(None) in get_args(hint):
             return None
         inner = [kind for kind in get_args(hint) if kind is not type(None)]
+        if isinstance(value, (list, tuple)):
+            inner.sort(key=lambda kind: get_origin(kind) is not tuple)
         return _convert(inner[0], value, where, key)
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
         if len(kinds) == len(value):
             return tuple(_convert(k, v, where, key) for k, v in zip(kinds, value))
     elif origin is dict and isinstance(value, dict):

@@ -23,7 +23,7 @@ from bkd_core.labels import get_label_space
 from bkd_core.methods import METHODS
 from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
-from bkd_core.models import load_network, save_weights
+from bkd_core.models import load_network, load_teacher, save_weights
 from bkd_core.progress import progress_bar
 from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
@@ -158,7 +158,7 @@ def _train(
     trainer = Trainer(
         config, directory=directory, source=open_dataset(config.source, data_root),
         target=open_dataset(config.target, data_root) if uses_target else None,
-        teacher=_load('method.teacher', teacher, config, stages),
+        teacher=_load_teachers('method.teacher', teacher, config, stages),
         initial=_load('model.init', config.model.init, config, stages))
     began = time.perf_counter()
     with progress_bar(f'{name}: train', config.steps) as advance:
@@ -172,9 +172,7 @@ def _load(
     """Return the network of a model directory or of 'stage:NAME'; None if there is none."""
     if model is None:
         return None
-    if not model:
-        raise InputError(f"{setting}: got nothing; expected a model directory or 'stage:NAME'")
-    directory = stages / model[len('stage:'):] if model.startswith('stage:') else model
+    directory = _directory(setting, model, stages)
     try:
         space = model_directory.read_spec(model_directory.resolve(directory)).label_space
     except InputError as error:
@@ -184,6 +182,35 @@ def _load(
             f"{setting}: '{model}' was trained in the label space '{space.name}'; this run's "
             f"label_space is '{config.label_space}'. They must have the same classes")
     return load_network(directory)
+
+
+def _load_teachers(
+    setting: str, named: str | tuple[str, ...] | None, config: TrainingConfig, stages: Path,
+) -> nn.Module | None:
+    """Return the named teacher, a ModuleList of several, or None if none is named."""
+    if named is None:
+        return None
+    names = (named,) if isinstance(named, str) else named
+    try:
+        teachers = [
+            load_teacher(
+                _directory(setting, name, stages),
+                label_space=get_label_space(config.label_space),
+                input_height=config.model.input_height, device=choose_device(config.device),
+                crop_size=config.augmentation.crop_size, name=name)
+            for name in names or ('',)]
+    except InputError as error:
+        text = str(error)
+        raise InputError(
+            text if text.startswith(setting) else f'{setting}: {text}') from error
+    return teachers[0] if len(teachers) == 1 else nn.ModuleList(teachers)
+
+
+def _directory(setting: str, model: str, stages: Path) -> str | Path:
+    """Return the path that a setting means: 'stage:NAME' is the folder NAME beside this stage."""
+    if not model:
+        raise InputError(f"{setting}: got nothing; expected a model directory or 'stage:NAME'")
+    return stages / model[len('stage:'):] if model.startswith('stage:') else model
 
 
 def _note(losses: dict[str, float]) -> str:

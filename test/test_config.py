@@ -200,3 +200,27 @@ def test_a_dotted_option_replaces_its_setting_only(options, read):
 def test_a_wrong_option_is_named(options, message):
     with pytest.raises(InputError, match=f'bkd train: .*{message}'):
         override(TrainingConfig(), options, 'bkd train')
+
+
+def test_a_teacher_may_be_one_or_several(tmp_path):
+    method = 'method: {name: bilateral_distillation, teacher: %s}'
+    one, two = (
+        load_experiment(write(tmp_path, method % teacher))['model']
+        for teacher in ('a.yaml', '[a.yaml, runs/b]'))
+    assert one.method.teacher == 'a.yaml' and two.method.teacher == ('a.yaml', 'runs/b')
+    assert parse(yaml.safe_load(to_yaml(two)), 'again') == two
+    assert override(one, ['--method.teacher', 'c', 'd'], 'bkd').method.teacher == ('c', 'd')
+    assert override(two, ['--method.teacher', 'c'], 'bkd').method.teacher == 'c'
+    with pytest.raises(InputError, match='method.teacher: got 3'):
+        load_experiment(write(tmp_path, method % '[a.yaml, 3]'))
+
+
+def test_every_one_of_several_teachers_must_be_an_earlier_stage(tmp_path):
+    config = TrainingConfig(method=BilateralDistillationConfig(teacher=('stage:a', 'b.yaml')))
+    assert references(config) == ['a']
+    with pytest.raises(InputError, match="'stage:b' is not an earlier stage"):
+        load_experiment(write(tmp_path, """
+            stages:
+              a: {steps: 3}
+              c: {method: {name: bilateral_distillation, teacher: ['stage:a', 'stage:b']}}
+            """))

@@ -157,7 +157,7 @@ def test_scores_survive_strict_json():
         num_frames=3)
     assert json.loads(json.dumps(scores.to_dict(), allow_nan=False)) == {
         'miou': .5, 'iou': {'road': .5, 'car': None}, 'pixel_accuracy': .75,
-        'mean_entropy': None, 'num_frames': 3}
+        'mean_entropy': None, 'num_frames': 3, 'ece': None, 'subset_mious': {}}
 
 
 def test_scores_read_back_are_those_that_were_written():
@@ -166,3 +166,36 @@ def test_scores_read_back_are_those_that_were_written():
         num_frames=3)
     again = Scores.from_dict(json.loads(json.dumps(scores.to_dict())))
     assert repr(again) == repr(scores)  # NaN does not equal itself
+
+
+def test_the_means_of_synthia_leave_out_the_classes_that_it_lacks():
+    iou = dict.fromkeys(get_label_space('cityscapes19').classes, .5)
+    iou.update({'terrain': 0.0, 'truck': 0.0, 'train': 0.0, 'wall': .1, 'fence': .1, 'pole': .1})
+    scores = Scores(miou=.4, iou=iou, pixel_accuracy=.75, mean_entropy=1, num_frames=3)
+    assert scores.subset_mious == {
+        'synthia16': pytest.approx((13 * .5 + 3 * .1) / 16), 'synthia13': pytest.approx(.5)}
+    assert scores.miou_over(['wall', 'road']) == pytest.approx(.3)
+    assert scores.to_dict()['subset_mious'] == scores.subset_mious
+    with pytest.raises(InputError, match="Did you mean 'truck'"):
+        scores.miou_over(['truk'])
+
+
+def test_a_mean_over_classes_leaves_out_those_without_truth():
+    scores = Scores(
+        miou=.5, iou={'road': .5, 'car': math.nan}, pixel_accuracy=.75, mean_entropy=1,
+        num_frames=3)
+    assert scores.miou_over(['road', 'car']) == .5
+    assert math.isnan(scores.miou_over(['car']))
+    assert scores.subset_mious == {}
+
+
+def test_scores_written_before_there_was_a_calibration_error_are_read():
+    old = {'miou': .5, 'iou': {'road': .5}, 'pixel_accuracy': .75, 'mean_entropy': .1,
+           'num_frames': 3}
+    assert math.isnan(Scores.from_dict(old).ece)
+
+
+def test_a_callers_own_count_is_filled():
+    confusion = ConfusionMatrix(9)
+    evaluate(answer_red_channel, PaintedFrames([[0, 8]]), label_space=STREET, confusion=confusion)
+    assert confusion.counts.sum() == confusion.counts[0, 0] + confusion.counts[8, 8] == 2

@@ -128,7 +128,7 @@ def test_every_shipped_experiment_loads(path):
     assert load_experiment(path)
 
 
-@pytest.mark.parametrize('command', ['train', 'evaluate', 'predict', 'demo'])
+@pytest.mark.parametrize('command', ['train', 'evaluate', 'predict', 'demo', 'benchmark'])
 def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
     text = help_of(command)
     examples = re.findall(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
@@ -139,7 +139,8 @@ def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
 
 def test_the_options_that_the_text_names_exist():
     text = sections(README, 'Using it')
-    known = ''.join(help_of(command) for command in ('train', 'evaluate', 'predict', 'demo'))
+    known = ''.join(
+        help_of(command) for command in ('train', 'evaluate', 'predict', 'demo', 'benchmark'))
     # A dotted option sets a key of the configuration, which the resolved help doesn't list.
     options = set(re.findall(r'(?<![\w-])--[a-z-]+(?![\w.-])', text)) - {'--help'}
     assert '--data-root' in options

@@ -10,6 +10,8 @@ from typing import Any
 from bkd_core.config import (
     AugmentationConfig,
     BilateralDistillationConfig,
+    FourierDomainAdaptationConfig,
+    MaxSquareConfig,
     MiningConfig,
     ModelConfig,
     OptimizerConfig,
@@ -103,6 +105,8 @@ class PaintedFrames:
 
 METHOD_SETTINGS = {
     'source_only': SourceOnlyConfig(),
+    'max_square': MaxSquareConfig(),
+    'fda': FourierDomainAdaptationConfig(beta=0.1),
     'self_training': SelfTrainingConfig(ema_decay=0.9, confidence_threshold=0.2),
     'bilateral_distillation': BilateralDistillationConfig(
         teacher='given', mining=MiningConfig(min_pixels=8)),

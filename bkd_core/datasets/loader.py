@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Iterator
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.rare_class_sampling import count_classes, RareClassSampler
 from bkd_core.datasets.transforms import random_crop
 from bkd_core.labels import get_label_space, id_mapping
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+# DAFormer's number of tries for a crop that shows the class its image was drawn for.
+_MAX_CROPS = 10
 
 
 class StepBatches(Dataset):
@@ -21,7 +26,8 @@ class StepBatches(Dataset):
     The batch of any step, by its number: resuming needs no loader state.
 
     Every pass over a data set uses a new permutation, so that no image comes twice before all
-    came once.
+    came once. With rare class sampling, source images are drawn by the classes that they hold
+    instead; all labels of the source are then read once beforehand.
 
     :param source: Labelled images.
     :param target: Images of the target, or None; their labels are never read.
@@ -35,7 +41,14 @@ class StepBatches(Dataset):
         self.source = source
         self.target = target
         self.config = config
-        self.mapping = id_mapping(source.label_space, get_label_space(config.label_space))
+        label_space = get_label_space(config.label_space)
+        self.mapping = id_mapping(source.label_space, label_space)
+        sampling = config.rare_class_sampling
+        self.rare_classes = None
+        if sampling.temperature > 0:
+            self.rare_classes = RareClassSampler(
+                count_classes(source, self.mapping, label_space.num_classes),
+                temperature=sampling.temperature, min_share=sampling.min_share)
 
     def __getitem__(self, step: int) -> DomainBatch:
         """
@@ -50,23 +63,45 @@ class StepBatches(Dataset):
     def _crops(
         self, dataset: SegmentationDataset, step: int, *, domain: int,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        augmentation = self.config.augmentation
         images, labels = [], []
         for position in range(self.config.batch_size):
             count = step * self.config.batch_size + position
-            rng = np.random.default_rng([self.config.seed, domain, count])
-            index = self._index(len(dataset), count, domain)
-            image, label = random_crop(
-                dataset.image(index),
-                self.mapping[dataset.labels(index)] if domain == 0 else None,
-                rng=rng, crop_size=augmentation.crop_size, flip=augmentation.flip,
-                input_height=self.config.model.input_height,
-                scale=augmentation.source_scale if domain == 0 else augmentation.target_scale)
+            if domain == 0 and self.rare_classes is not None:
+                image, label = self._rare_class_crop(dataset, count)
+            else:
+                index = self._index(len(dataset), count, domain)
+                image, label = next(self._crops_of(dataset, index, count, domain))
             images.append(image)
             labels.append(label)
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
         batch = batch.contiguous(memory_format=torch.channels_last)
         return batch, torch.from_numpy(np.stack(labels)).long() if domain == 0 else None
+
+    def _crops_of(
+        self, dataset: SegmentationDataset, index: int, count: int, domain: int,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield random crops of one image, without end."""
+        augmentation = self.config.augmentation
+        rng = np.random.default_rng([self.config.seed, domain, count])
+        image = dataset.image(index)
+        labels = self.mapping[dataset.labels(index)] if domain == 0 else None
+        while True:
+            yield random_crop(
+                image, labels, rng=rng, crop_size=augmentation.crop_size, flip=augmentation.flip,
+                input_height=self.config.model.input_height,
+                scale=augmentation.source_scale if domain == 0 else augmentation.target_scale)
+
+    def _rare_class_crop(
+        self, dataset: SegmentationDataset, count: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first crop that shows enough of the class its image was drawn for."""
+        index, wanted = self.rare_classes.draw(
+            np.random.default_rng([self.config.seed, 4, count]))
+        crop = None
+        for crop in islice(self._crops_of(dataset, index, count, 0), _MAX_CROPS):
+            if (crop[1] == wanted).mean() >= self.config.rare_class_sampling.min_crop_share:
+                break
+        return crop
 
     def _index(self, length: int, count: int, domain: int) -> int:
         epoch, position = divmod(count, length)

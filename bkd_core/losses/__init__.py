@@ -17,10 +17,13 @@ from bkd_core.losses.cross_entropy import cross_entropy
 from bkd_core.losses.entropy import entropy
 from bkd_core.losses.hard_pixel_mining import mine_hard_pixels, target_class_probability
 from bkd_core.losses.kl_divergence import kl_divergence
+from bkd_core.losses.maximum_squares import image_wise_class_weights, maximum_squares
 from bkd_core.losses.probabilities import log_probabilities
 from bkd_core.losses.reduction import weighted_mean
+from bkd_core.losses.robust_entropy import robust_entropy
 from bkd_core.losses.soft_cross_entropy import soft_cross_entropy
 
 __all__ = [
-    'cross_entropy', 'entropy', 'kl_divergence', 'log_probabilities', 'mine_hard_pixels',
-    'soft_cross_entropy', 'target_class_probability', 'weighted_mean']
+    'cross_entropy', 'entropy', 'image_wise_class_weights', 'kl_divergence', 'log_probabilities',
+    'maximum_squares', 'mine_hard_pixels', 'robust_entropy', 'soft_cross_entropy',
+    'target_class_probability', 'weighted_mean']

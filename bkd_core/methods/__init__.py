@@ -8,6 +8,8 @@ from typing import Any
 
 from bkd_core.errors import unknown_name
 from bkd_core.methods.bilateral_distillation import BilateralDistillation
+from bkd_core.methods.fda import FourierDomainAdaptation
+from bkd_core.methods.max_square import MaxSquare
 from bkd_core.methods.method import Method
 from bkd_core.methods.photometric import PhotometricAugmentation
 from bkd_core.methods.self_training import SelfTraining
@@ -16,6 +18,8 @@ from torch import nn
 
 METHODS = {
     'source_only': SourceOnly,
+    'max_square': MaxSquare,
+    'fda': FourierDomainAdaptation,
     'self_training': SelfTraining,
     'bilateral_distillation': BilateralDistillation,
 }

@@ -20,6 +20,7 @@ from bkd_core.losses import (
     weighted_mean,
 )
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
+from bkd_core.methods.soft_labels import mean_of, soft_labels
 import torch
 from torch import nn, Tensor
 
@@ -34,7 +35,8 @@ class BilateralDistillation:
     mining's formula are inferred, the paper's are not known to us: see the settings.
 
     :param student: Images of 0 to 1 -> logits.
-    :param teacher: The same, of any architecture; it is fixed and sees unchanged images.
+    :param teacher: The same, of any architecture, stride and input size; it is fixed and sees
+        unchanged images. A ModuleList of several is averaged.
     :param settings: Weights and switches.
     :param augment: Photometric changes of the images that the student sees.
     :param loss_stride: Logits are compared at one pixel in this many, each way.
@@ -74,20 +76,21 @@ class BilateralDistillation:
     @torch.no_grad()
     def soft_labels(self, images: Tensor) -> Tensor:
         """
-        Return the teacher's soft labels at the loss's resolution.
+        Return the teacher's, or the teachers' mean, soft labels at the loss's resolution.
 
         :param images: (B, 3, H, W), 0 to 1.
         :return: (B, C, h, w), log-probabilities at the teacher's temperature.
         """
-        size = loss_size(images, self.loss_stride)
-        temperature = self.settings.temperature
-        soft = log_probabilities(
-            resize_logits(self.teacher(images), size), temperature=temperature)
-        if not self.settings.teacher_flip:
-            return soft
-        mirrored = resize_logits(self.teacher(images.flip(-1)), size).flip(-1)
-        mirrored = log_probabilities(mirrored, temperature=temperature)
-        return torch.logaddexp(soft, mirrored) - torch.log(soft.new_tensor(2.0))
+        teachers = self.teacher if isinstance(self.teacher, nn.ModuleList) else [self.teacher]
+        settings = {
+            'size': loss_size(images, self.loss_stride),
+            'temperature': self.settings.temperature}
+        maps = []
+        for teacher in teachers:
+            maps.append(soft_labels(teacher, images, **settings))
+            if self.settings.teacher_flip:
+                maps.append(soft_labels(teacher, images.flip(-1), **settings).flip(-1))
+        return mean_of(maps)
 
     def source_flow(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """

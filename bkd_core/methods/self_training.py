@@ -12,6 +12,7 @@ from bkd_core.config import SelfTrainingConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, log_probabilities, weighted_mean
 from bkd_core.methods.class_mix import class_mix_masks
+from bkd_core.methods.masked_consistency import hide_blocks
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 import torch
 from torch import nn, Tensor
@@ -23,10 +24,11 @@ class SelfTraining:
 
     https://arxiv.org/abs/2007.08702. A teacher, the moving average of the student, labels the
     target; the student learns from source images and from target images onto which half of a
-    source image's classes were pasted.
+    source image's classes were pasted. With `masking`, it also learns from target images whose
+    blocks are mostly hidden: see `masked_consistency`.
 
     :param student: Images of 0 to 1 -> logits.
-    :param settings: Decay, confidence threshold and weight.
+    :param settings: Decay, confidence threshold, weights and masking.
     :param augment: Photometric changes of the images that the student sees.
     :param loss_stride: One pixel in this many, each way, counts.
     """
@@ -45,32 +47,65 @@ class SelfTraining:
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """
-        Return the source loss and the loss on the mixed images.
+        Return the source loss and the losses on the mixed and on the masked images.
 
         :param batch: Both domains.
         """
-        pseudo_labels, weights = self.pseudo_labels(batch.target_images)
-        masks = class_mix_masks(batch.source_labels)  # (B, H, W)
-        mixed_images = torch.where(
-            masks[:, None], batch.source_images, batch.target_images)
-        mixed_labels = torch.where(masks, batch.source_labels, pseudo_labels)
-        # Pasted pixels carry ground truth and weigh 1.
-        mixed_weights = torch.where(masks, torch.ones_like(weights), weights)
+        pseudo_labels, target_weights = self.pseudo_labels(batch.target_images)
+        mixed = self.mix(batch, pseudo_labels, target_weights)
+        source_weights = torch.ones_like(target_weights)
+        views = [(batch.source_images, batch.source_labels, source_weights), mixed]
+        if self.settings.masking.lambda_masked > 0:
+            views.append((batch.target_images, pseudo_labels, target_weights))
+        images, labels, weights = (torch.cat(parts) for parts in zip(*views))
 
-        images = self.augment(torch.cat((batch.source_images, mixed_images)))
-        logits = resize_logits(self.student(images), loss_size(images, self.loss_stride))
-        labels = subsample_labels(
-            torch.cat((batch.source_labels, mixed_labels)), self.loss_stride)
+        # One call of the student for all views.
+        logits = self.student(self.perturb(images, first_masked=2 * len(batch.source_images)))
+        logits = resize_logits(logits, loss_size(images, self.loss_stride))
+        labels = subsample_labels(labels, self.loss_stride)
+        weights = subsample_labels(weights, self.loss_stride)
         loss = cross_entropy(log_probabilities(logits), labels)
-        valid = labels != IGNORE_INDEX
-        half = len(batch.source_images)
-        mixed = weighted_mean(
-            loss[half:], valid=valid[half:],
-            weights=subsample_labels(mixed_weights, self.loss_stride))
+        lambdas = {
+            'source': 1.0, 'mixed': self.settings.lambda_mixed,
+            'masked': self.settings.masking.lambda_masked}
+        parts = (part.chunk(len(views)) for part in (loss, labels, weights))
         return {
-            'source': weighted_mean(loss[:half], valid=valid[:half]),
-            'mixed': self.settings.lambda_mixed * mixed,
-        }
+            name: lambdas[name] * weighted_mean(
+                view_loss, valid=view_labels != IGNORE_INDEX, weights=view_weights)
+            for name, view_loss, view_labels, view_weights in zip(lambdas, *parts)}
+
+    def mix(
+        self, batch: DomainBatch, pseudo_labels: Tensor, target_weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        Paste half of each source image's classes onto a target image.
+
+        :param batch: Both domains.
+        :param pseudo_labels: (B, H, W), int64, of the target images.
+        :param target_weights: (B, H, W), of the pseudo-labels; pasted pixels carry ground truth
+            and weigh 1.
+        :return: Images, labels and weights.
+        """
+        masks = class_mix_masks(batch.source_labels)  # (B, H, W)
+        return (
+            torch.where(masks[:, None], batch.source_images, batch.target_images),
+            torch.where(masks, batch.source_labels, pseudo_labels),
+            torch.where(masks, torch.ones_like(target_weights), target_weights))
+
+    def perturb(self, images: Tensor, *, first_masked: int) -> Tensor:
+        """
+        Return the images as the student sees them: new colours, then some with hidden blocks.
+
+        :param images: (B, 3, H, W), 0 to 1.
+        :param first_masked: Images from this one on are masked.
+        """
+        images = self.augment(images)
+        if first_masked == len(images):
+            return images
+        masking = self.settings.masking
+        masked = hide_blocks(
+            images[first_masked:], block_size=masking.block_size, ratio=masking.ratio)
+        return torch.cat((images[:first_masked], masked))
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.labels import LabelSpace
 from bkd_core.models.deeplab_resnet101 import DeepLabResNet101
+from bkd_core.models.exported_teacher import load_exported_teacher
 from bkd_core.models.lite_deeplab import LiteDeepLab
 from bkd_core.models.lite_fpn import LiteFPN
 from bkd_core.models.normalized import Normalized
+from bkd_core.models.teacher import Teacher, TeacherSpec
 from bkd_core.models.weights import load_weights, save_weights
+import torch
 from torch import nn
 
 MODELS = {
@@ -22,8 +27,8 @@ MODELS = {
 }
 
 __all__ = [
-    'build_network', 'load_network', 'load_weights', 'MODELS', 'Normalized',
-    'save_weights']
+    'build_network', 'load_network', 'load_teacher', 'load_weights', 'MODELS', 'Normalized',
+    'save_weights', 'Teacher']
 
 
 def build_network(name: str, num_classes: int, **options: Any) -> nn.Module:
@@ -63,3 +68,32 @@ def load_network(directory: str) -> nn.Module:
         raise InputError(f'{directory / model_directory.MODEL_YAML}: {error}') from error
     load_weights(network, path)
     return network.eval()
+
+
+def load_teacher(
+    model: str | Path, *, label_space: LabelSpace, input_height: int, device: torch.device,
+    crop_size: tuple[int, int] | None = None, name: str | None = None,
+) -> Teacher:
+    """
+    Load a fixed teacher: a model directory, or one that was trained elsewhere.
+
+    :param model: A model directory, or the YAML file of an exported teacher.
+    :param label_space: The student's classes.
+    :param input_height: Short side of the frames that the student sees, in pixels.
+    :param device: Where an exported program runs.
+    :param crop_size: (height, width) of the training's crops, on which an exported teacher is
+        tried once.
+    :param name: What messages call a model directory; its path by default.
+    :raises InputError: If it is missing, damaged, or its classes can't be mapped.
+    """
+    if Path(model).suffix in ('.yaml', '.yml'):
+        return load_exported_teacher(
+            model, label_space=label_space, input_height=input_height, device=device,
+            crop_size=crop_size)
+    from bkd_core import model_directory
+    known = model_directory.read_spec(model_directory.resolve(model))
+    spec = TeacherSpec(
+        name=name or str(model), label_space=known.label_space, input_height=known.input_height,
+        size_multiple=known.size_multiple, mean=known.mean, std=known.std)
+    return Teacher(
+        load_network(model), spec, label_space=label_space, input_height=input_height)

@@ -20,7 +20,7 @@ from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
 from bkd_core.methods import build_method, METHODS, PhotometricAugmentation
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
-from bkd_core.models import build_network, Normalized
+from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from bkd_core.training.optimizer import build_optimizer, set_learning_rate
 from bkd_core.training.run_log import RunLog
@@ -38,7 +38,8 @@ class Trainer:
     :param directory: Where checkpoint and log go.
     :param source: Labelled images.
     :param target: Unlabelled images; may be None if the method needs none.
-    :param teacher: A fixed teacher's network (normalised images -> logits), or None.
+    :param teacher: A fixed teacher's network (normalised images -> logits), a `Teacher` or a
+        ModuleList of several, or None.
     :param initial: Network whose weights the student starts from, or None.
     """
 
@@ -59,7 +60,8 @@ class Trainer:
         _make_deterministic(config.seed)
         student = self._wrap(self._build_student(initial))
         self.method = build_method(
-            config.method, student, teacher=None if teacher is None else self._wrap(teacher),
+            config.method, student,
+            teacher=None if teacher is None else self._place_teacher(teacher),
             augment=PhotometricAugmentation(
                 color_jitter=config.augmentation.color_jitter, blur=config.augmentation.blur),
             loss_stride=config.loss_stride)
@@ -137,6 +139,11 @@ class Trainer:
     def _wrap(self, network: nn.Module) -> nn.Module:
         wrapped = Normalized(network, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return wrapped.to(self.device, memory_format=torch.channels_last)
+
+    def _place_teacher(self, teacher: nn.Module) -> nn.Module:
+        if isinstance(teacher, (Teacher, nn.ModuleList)):  # these normalise by themselves
+            return teacher.to(self.device, memory_format=torch.channels_last)
+        return self._wrap(teacher)
 
     def _require_finite(self, values: dict[str, float]) -> None:
         for name, value in values.items():

@@ -1,0 +1,211 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a protocol to its runs, each after the runs that it builds on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+from bkd_core.benchmarks.adaptation.protocol import Budget, Protocol, STAGES
+from bkd_core.config import TrainingConfig
+from bkd_core.config_file import merge, parse, to_yaml
+from bkd_core.errors import unknown_name
+from bkd_core.training.checkpoint import fingerprint
+
+# The benchmark's teachers as keys of an experiment file; a protocol and its budget may add to
+# the method's settings. A new teacher is one entry here.
+TEACHERS: dict[str, dict[str, Any]] = {
+    'source_only': {'method': {'name': 'source_only'}},
+    'max_square': {'method': {'name': 'max_square'}},
+    'fda': {'method': {'name': 'fda'}},
+    'self_training': {'method': {'name': 'self_training'}},
+    'masked_consistency': {
+        'method': {'name': 'self_training', 'masking': {'lambda_masked': 1.0}},
+        'rare_class_sampling': {'temperature': 0.01}},
+}
+ORACLE = 'oracle'
+BKD = 'bilateral_distillation'
+# BKD with one part switched off; `share: 0` weighs every pixel by exactly 1.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    f'{BKD}_without_soft_label': {'lambda_soft': 0.0},
+    f'{BKD}_without_target_flow': {'lambda_target': 0.0},
+    f'{BKD}_without_mining': {'mining': {'form': 'none', 'share': 0.0}},
+    f'{BKD}_without_entropy': {'lambda_entropy': 0.0},
+}
+GROUPS = {'ablation': tuple(ABLATIONS)}
+EXPORT_AND_MEASURE_S = 40  # what a run takes beside its steps, on two cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """
+    One network to train and to score.
+
+    The name ends in the hash of the settings, and a run that builds on others names them in
+    its settings: whatever is changed, a run and all that build on it get other hashes.
+
+    :param name: Name of its model directory.
+    :param stage: One of `STAGES`.
+    :param method: The benchmark's name of the method.
+    :param teacher: For a student, the method of its teacher.
+    :param config: Its resolved configuration.
+    :param config_hash: Hash of it, as checkpoints carry.
+    :param settings_hash: `config_hash` of the same run at seed 0: equal for all seeds of a row.
+    :param needs: The runs that it builds on; a student's teacher comes first.
+    :param minutes: What it is expected to take.
+    """
+
+    name: str
+    stage: str
+    method: str
+    teacher: str | None
+    config: TrainingConfig
+    config_hash: str
+    settings_hash: str
+    needs: tuple[Run, ...]
+    minutes: float
+
+
+def all_methods() -> tuple[str, ...]:
+    """Return the names that a user may choose from, apart from groups."""
+    return (*TEACHERS, ORACLE, BKD, *ABLATIONS)
+
+
+def plan_runs(
+    protocol: Protocol, budget: str, *, methods: Sequence[str] = (), seeds: Sequence[int] = (0,),
+) -> list[Run]:
+    """
+    Return the runs of a benchmark in an order in which they can be made.
+
+    :param protocol: From `load_protocol`.
+    :param budget: Name of one of its budgets.
+    :param methods: What to measure; none for all. BKD learns from every teacher that is named,
+        or from all if none is; the ablation from the protocol's `ablation_teacher`.
+    :param seeds: One run of each for each of them.
+    :raises InputError: If a name is unknown or settings are wrong.
+    """
+    chosen = _expand(methods)
+    if protocol.ablation_teacher not in TEACHERS:
+        raise unknown_name(
+            f"ablation_teacher of protocol '{protocol.name}'", protocol.ablation_teacher,
+            TEACHERS)
+    planner = _Planner(protocol, protocol.budget(budget))
+    teachers = [name for name in TEACHERS if name in chosen] or list(TEACHERS)
+    for seed in dict.fromkeys(seeds):
+        for name in (*TEACHERS, ORACLE):
+            if name in chosen:
+                planner.add(name, None, seed)
+        for teacher in teachers if BKD in chosen else ():
+            planner.add(BKD, teacher, seed)
+        ablations = [name for name in ABLATIONS if name in chosen]
+        for name in (BKD, *ablations) if ablations else ():  # the whole is what they lack parts of
+            planner.add(name, protocol.ablation_teacher, seed)
+    return planner.in_order()
+
+
+def _expand(methods: Sequence[str]) -> set[str]:
+    known = all_methods()
+    chosen = set()
+    for name in methods or known:
+        if name not in known and name not in GROUPS:
+            raise unknown_name('method of the benchmark', name, {*known, *GROUPS})
+        chosen.update(GROUPS.get(name, (name,)))
+    return chosen
+
+
+class _Planner:
+    """Build runs once each; what a run builds on comes before it."""
+
+    def __init__(self, protocol: Protocol, budget: Budget) -> None:
+        self.protocol = protocol
+        self.budget = budget
+        for names in (protocol.methods, budget.methods, {*budget.seconds_per_step} - {*STAGES}):
+            for name in names:
+                if name not in all_methods():
+                    raise unknown_name('method of the benchmark', name, all_methods())
+        self.runs: dict[tuple, Run] = {}
+        self.order: dict[str, Run] = {}
+
+    def add(self, method: str, teacher: str | None, seed: int) -> None:
+        """Plan a run and what it needs."""
+        self._append(self._run(method, teacher, seed))
+
+    def in_order(self) -> list[Run]:
+        """Return what was planned."""
+        return list(self.order.values())
+
+    def _append(self, run: Run) -> None:
+        for need in run.needs:
+            self._append(need)
+        self.order.setdefault(run.name, run)
+
+    def _run(self, method: str, teacher: str | None, seed: int) -> Run:
+        key = (method, teacher, seed)
+        if key not in self.runs:
+            self.runs[key] = self._build(method, teacher, seed)
+        return self.runs[key]
+
+    def _build(self, method: str, teacher: str | None, seed: int) -> Run:
+        stage = _stage(method)
+        values, needs = self._values(method, stage), []
+        if stage == 'student':
+            needs.append(self._run(teacher, None, seed))
+            values['method'] = {**values['method'], 'teacher': f'stage:{needs[0].name}'}
+        base = self._base(stage, teacher, seed)
+        if base is not None:
+            needs.append(base)
+            values['model'] = {**values.get('model', {}), 'init': f'stage:{base.name}'}
+        label = f'{method}_from_{teacher}' if teacher else method
+        where = f"protocol '{self.protocol.name}', budget '{self.budget.name}', method '{method}'"
+        config = parse({**values, 'seed': seed}, where)
+        config_hash = fingerprint(to_yaml(config))
+        settings_hash = (
+            config_hash if seed == 0 else self._run(method, teacher, 0).config_hash)
+        step = self.budget.seconds_per_step
+        seconds = config.steps * step.get(method, step[stage]) + EXPORT_AND_MEASURE_S
+        return Run(
+            name=f'{label}_seed{seed}_{config_hash[:8]}', stage=stage, method=method,
+            teacher=teacher, config=config, config_hash=config_hash,
+            settings_hash=settings_hash, needs=tuple(needs), minutes=seconds / 60)
+
+    def _values(self, method: str, stage: str) -> dict[str, Any]:
+        """Return the plain settings of a run, still without what it builds on."""
+        values = merge(self.protocol.settings, self.budget.settings)
+        values = merge(values, self.budget.stages.get(stage, {}))
+        if stage == 'oracle':
+            values['source'] = self.protocol.oracle
+        values = merge(values, _keys(method))
+        return {**values, 'method': merge(values['method'], self._changes(method))}
+
+    def _changes(self, method: str) -> dict[str, Any]:
+        """Return what the protocol, its budget and an ablation change in a method's settings."""
+        changes: dict[str, Any] = {}
+        for more in (self.protocol.methods, self.budget.methods):
+            for name in (BKD, method) if method in ABLATIONS else (method,):
+                changes = merge(changes, more.get(name, {}))
+        # The ablation comes last, so that nothing switches the part on again.
+        return merge(changes, ABLATIONS.get(method, {}))
+
+    def _base(self, stage: str, teacher: str | None, seed: int) -> Run | None:
+        """Return the run whose weights a run starts from; None for ImageNet."""
+        init = {
+            'teacher': self.protocol.teacher_init, 'student': self.protocol.student_init,
+        }.get(stage, 'imagenet')
+        if init == 'imagenet':
+            return None
+        return self._run('source_only' if init == 'source_only' else teacher, None, seed)
+
+
+def _stage(method: str) -> str:
+    if method in ('source_only', ORACLE):
+        return method
+    if method in TEACHERS:
+        return 'teacher'
+    return 'student'
+
+
+def _keys(method: str) -> dict[str, Any]:
+    if method in TEACHERS:
+        return TEACHERS[method]
+    return {'method': {'name': 'source_only' if method == ORACLE else BKD}}

@@ -1,0 +1,189 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of runs and the table: values worked by hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+import json
+
+from bkd_core.benchmarks.adaptation.plan import BKD
+from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
+from bkd_core.benchmarks.adaptation.table import write_table
+from bkd_core.errors import InputError
+import pytest
+
+
+def line(method, seed, miou, teacher=None, **changes):
+    """Return a line whose run is named by method, teacher and seed."""
+    values = {
+        'protocol': 'p', 'budget': 'cpu', 'method': method, 'teacher': teacher, 'seed': seed,
+        'miou': miou, 'iou': {'road': 2 * miou, 'car': 0.0, 'pole': None}, 'num_frames': 5,
+        'steps': 300, 'seconds': 90.0, 'parameters': 2_400_000, 'device': 'cpu',
+        'commit': 'abc', 'config_hash': f'{method}{seed}', 'settings_hash': method,
+        'run': f'{method}-{teacher}-{seed}',
+        'teacher_run': f'{teacher}-None-{seed}' if teacher else None, 'note': ''}
+    return {**values, **changes}
+
+
+FLOOR = [line('source_only', seed, miou) for seed, miou in enumerate((.30, .32, .34))]
+TEACHER = [line('self_training', seed, miou) for seed, miou in enumerate((.36, .36, .42))]
+STUDENT = [line(BKD, seed, miou, 'self_training') for seed, miou in enumerate((.38, .37, .45))]
+ORACLE = [line('oracle', seed, .40, note='Seen labels.') for seed in range(3)]
+ORACLE = [{**one, 'miou': .52} for one in ORACLE]
+
+
+def table_of(folder, lines):
+    """Return the table's text."""
+    for one in lines:
+        append_line(folder / LINES, one)
+    return write_table(folder).read_text(encoding='utf-8')
+
+
+def rows(text, section=0):
+    """Return the cells of a table by its first cells, (method, teacher)."""
+    table = [part for part in text.split('\n\n') if part.startswith('| method')][section]
+    cells = [
+        [cell.strip() for cell in row.strip('|').split('|')] for row in table.splitlines()[2:]]
+    return {tuple(row[:2]): row[2:] for row in cells}
+
+
+def test_the_tables_values_are_those_worked_by_hand(tmp_path):
+    found = rows(table_of(tmp_path, FLOOR + TEACHER + STUDENT + ORACLE))
+    # Spreads: sqrt((4 + 0 + 4) / 2), sqrt((4 + 4 + 16) / 2), sqrt((4 + 9 + 25) / 2).
+    assert found == {
+        ('source_only', '-'): ['3', '32.0 ± 2.0', '-', '-', '300', '2.4', '1.5'],
+        ('self_training', '-'): ['3', '38.0 ± 3.5', '-', '30 %', '300', '2.4', '1.5'],
+        (BKD, 'self_training'): [
+            '3', '40.0 ± 4.4', '+2.0 ± 1.0 (n = 3)', '40 %', '300', '2.4', '1.5'],
+        ('oracle', '-'): ['3', '52.0 ± 0.0', '-', '-', '300', '2.4', '1.5']}
+
+
+def test_a_single_seed_has_no_spread_and_is_called_too_few(tmp_path):
+    text = table_of(tmp_path, FLOOR[:1] + TEACHER + STUDENT[:1])
+    found = rows(text)
+    assert found['source_only', '-'][:2] == ['1', '30.0']
+    assert found[BKD, 'self_training'][2] == '+2.0 (n = 1)'
+    assert (
+        '**Fewer than 3 seeds, too few for a claim:** source_only (1), '
+        f'{BKD} from self_training (1).') in text
+
+
+def test_methods_without_a_run_are_named(tmp_path):
+    text = table_of(tmp_path, FLOOR + STUDENT)
+    missing = next(part for part in text.splitlines() if 'Not measured' in part)
+    for name in ('self_training', 'oracle', f'{BKD} from source_only', f'{BKD}_without_mining'):
+        assert f' {name},' in missing or missing.endswith(f' {name}.')
+    assert f'{BKD} from self_training' not in missing and ': source_only' not in missing
+    found = rows(text)
+    assert found[BKD, 'self_training'][1:4] == ['40.0 ± 4.4', '-', '-']
+
+
+def test_a_student_is_only_paired_with_its_very_teacher(tmp_path):
+    other = [{**TEACHER[0], 'run': 'made elsewhere'}, *TEACHER[1:]]
+    assert rows(table_of(tmp_path, other + STUDENT))[BKD, 'self_training'][2] == (
+        '+2.0 ± 1.4 (n = 2)')  # gains 1 and 3
+
+
+def test_the_gap_is_taken_over_the_seeds_that_all_three_have(tmp_path):
+    text = table_of(tmp_path, FLOOR[:2] + TEACHER[1:] + ORACLE)
+    assert rows(text)['self_training', '-'][3] == '20 %'  # seed 1: (36 - 32) / (52 - 32)
+
+
+def test_an_oracle_below_the_floor_gives_no_share(tmp_path):
+    low = [{**one, 'miou': .2} for one in ORACLE]
+    assert rows(table_of(tmp_path, FLOOR + TEACHER + low))['self_training', '-'][3] == '-'
+
+
+def test_lines_of_other_settings_are_not_mixed_in(tmp_path):
+    old = [{**one, 'miou': .9, 'settings_hash': 'old'} for one in TEACHER]
+    text = table_of(tmp_path, old + FLOOR + TEACHER[:2])
+    assert rows(text)['self_training', '-'][:2] == ['2', '36.0 ± 0.0']
+    assert '3 older lines' in text
+
+
+def test_of_a_run_that_was_made_again_the_newest_line_counts(tmp_path):
+    text = table_of(tmp_path, [{**FLOOR[0], 'miou': .1}, *FLOOR])
+    assert rows(text)['source_only', '-'][1] == '32.0 ± 2.0'
+    assert '1 older lines' in text
+
+
+def test_the_ablation_is_compared_with_the_whole_seed_by_seed(tmp_path):
+    ablation = f'{BKD}_without_mining'
+    lines = [line(ablation, seed, miou, 'self_training')
+             for seed, miou in enumerate((.37, .35, .42))]
+    text = table_of(tmp_path, STUDENT + lines)
+    assert rows(text, 1) == {
+        (ablation, 'self_training'): ['3', '38.0 ± 3.6', '-2.0 ± 1.0 (n = 3)']}
+    assert (ablation, 'self_training') not in rows(text)
+
+
+def test_classes_are_averaged_and_absent_ones_marked(tmp_path):
+    text = table_of(tmp_path, FLOOR)
+    assert '| method | road | car | pole |' in text
+    assert '| source_only | 64.0 | 0.0 | - |' in text
+
+
+def test_protocols_and_budgets_have_sections_of_their_own(tmp_path):
+    text = table_of(tmp_path, [
+        *FLOOR, line('source_only', 0, .5, budget='gpu', device='cuda'),
+        line('source_only', 0, .6, protocol='q')])
+    assert [part for part in text.splitlines() if part.startswith('## ')] == [
+        '## p, budget cpu', '## p, budget gpu', '## q, budget cpu']
+    assert rows(text, 0)['source_only', '-'][1] == '32.0 ± 2.0'
+    assert 'Device: cuda.' in text and 'Seeds: 0, 1, 2.' in text
+
+
+def test_the_note_on_the_oracle_reaches_the_table(tmp_path):
+    assert table_of(tmp_path, ORACLE).count('- Seen labels.') == 1
+
+
+def test_a_table_of_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match='holds no run yet'):
+        write_table(tmp_path)
+
+
+def test_lines_come_back_as_they_were_written(tmp_path):
+    path = tmp_path / 'new' / LINES
+    assert read_lines(path) == []
+    for one in FLOOR:
+        append_line(path, one)
+    assert read_lines(path) == FLOOR
+    assert [json.loads(text) for text in path.read_text().splitlines()] == FLOOR
+    assert tuple(FLOOR[0]) == FIELDS
+
+
+def test_a_torn_last_line_is_ignored_and_cut_off(tmp_path):
+    path = tmp_path / LINES
+    append_line(path, FLOOR[0])
+    with path.open('a') as file:
+        file.write('{"protocol": "p", "mi')
+    assert read_lines(path) == FLOOR[:1]
+    append_line(path, FLOOR[1])
+    assert read_lines(path) == FLOOR[:2]
+
+
+def test_appending_at_the_same_time_loses_nothing(tmp_path):
+    lines = [line('source_only', seed, seed / 100) for seed in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: append_line(tmp_path / LINES, one), lines))
+    found = sorted(read_lines(tmp_path / LINES), key=lambda one: one['seed'])
+    assert found == lines
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('{"protocol"', 'line 2: not readable as JSON'),
+    ('[]', 'line 2: lacks'), ('{"protocol": "p"}', r"line 2: lacks \['budget', 'method'"),
+])
+def test_a_damaged_line_is_named(tmp_path, text, message):
+    append_line(tmp_path / LINES, FLOOR[0])
+    with (tmp_path / LINES).open('a') as file:
+        file.write(text + '\n')
+    with pytest.raises(InputError, match=message):
+        read_lines(tmp_path / LINES)
+
+
+def test_a_number_that_json_lacks_is_never_written(tmp_path):
+    with pytest.raises(ValueError, match='JSON'):
+        append_line(tmp_path / LINES, {**FLOOR[0], 'miou': float('nan')})
+    assert not (tmp_path / LINES).exists()
