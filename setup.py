@@ -87,7 +87,7 @@ setup(
         'opencv-python-headless>=4.8',
         'pyyaml>=6.0',
         'rich>=13',
-        'rosbags>=0.10',
+        'rosbags>=0.11',
         'tyro>=0.9',
     ],
     extras_require=EXTRAS,

@@ -235,8 +235,8 @@ def _intro(stages: dict[str, TrainingConfig], seconds: float) -> list[str]:
     return [
         'Source: generated streets with labels. Target: another look of such streets, recorded '
         'as a rosbag2 MCAP without labels. The teacher was adapted by self-training (DACS); the '
-        'student learnt from the fixed teacher by Bilateral Knowledge Distillation, starting '
-        'from ImageNet.',
+        'student learnt from the fixed teacher by Bilateral Knowledge Distillation. Teacher and '
+        'student started from the source-only network.',
         f'Optimizer steps: {steps}. The whole run took {seconds:.0f} s.']
 
 

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 import math
 
 from bkd_core.datasets.streets.camera import Camera, clip_near, NEAR
+from bkd_core.datasets.streets.texture import Texture
 from bkd_core.labels import get_label_space
 import cv2
 import numpy as np
@@ -16,50 +18,6 @@ assert get_label_space('street9').classes == (
     'road', 'sidewalk', 'building', 'pole', 'sign', 'tree', 'sky', 'pedestrian', 'car')
 
 _SHIFT = 4  # polygons' corners are given in sixteenths of a pixel
-
-
-class Texture:
-    """
-    A picture with its smaller versions, so that it does not flicker far away.
-
-    :param image: (H, W, 3) uint8 RGB.
-    :param pixels_per_metre: Its resolution.
-    :param alpha: (H, W) uint8, or None where the whole picture is opaque.
-    """
-
-    def __init__(
-        self, image: np.ndarray, *, pixels_per_metre: float, alpha: np.ndarray | None = None,
-    ) -> None:
-        if alpha is None:
-            alpha = np.full(image.shape[:2], 255, np.uint8)
-        # Four channels also without alpha: OpenCV warps them faster than three.
-        image = np.dstack([image, alpha])
-        self.levels = [(image, pixels_per_metre)]
-        while min(image.shape[:2]) > 8 and len(self.levels) < 6:
-            size = ((image.shape[1] + 1) // 2, (image.shape[0] + 1) // 2)
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            self.levels.append((image, size[0] / self.width))
-
-    @property
-    def height(self) -> float:
-        """Return the height, metres."""
-        return self.levels[0][0].shape[0] / self.levels[0][1]
-
-    @property
-    def width(self) -> float:
-        """Return the width, metres."""
-        return self.levels[0][0].shape[1] / self.levels[0][1]
-
-    def level(self, pixels_per_metre: float) -> np.ndarray:
-        """
-        Return the smallest version that still shows enough, (H, W, 4) RGBA.
-
-        :param pixels_per_metre: Resolution on the screen.
-        """
-        for image, resolution in reversed(self.levels):
-            if resolution >= 0.8 * pixels_per_metre:
-                return image
-        return self.levels[0][0]
 
 
 class Canvas:
@@ -75,12 +33,11 @@ class Canvas:
         self, camera: Camera, *, haze_color: tuple[float, float, float], haze_length: float,
     ) -> None:
         self.camera = camera
-        self.image = np.zeros((*camera.size, 3), np.uint8)
+        self.image = np.empty((*camera.size, 3), np.uint8)
         self.labels = np.full(camera.size, SKY, np.uint8)
         self.haze_color = tuple(float(value) for value in haze_color)
         self.haze_length = haze_length
-        self._haze_image = np.empty_like(self.image)
-        self._haze_image[:] = self.haze_color
+        self._haze_image = _plain_image(camera.size, self.haze_color)
 
     def clearness(self, distance: float) -> float:
         """
@@ -227,7 +184,8 @@ class Canvas:
         clear = self.clearness(distance)
         part = np.s_[top:bottom, left:right]
         warped = cv2.addWeighted(
-            cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), light * clear, self._haze_image[part], 1 - clear, 0)
+            cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), light * clear, self._haze_image[part],
+            1 - clear, 0)
         mask = np.zeros((size[1], size[0]), np.uint8)
         cv2.fillPoly(mask, [_fixed(pixels - (left, top))], 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(warped, mask, self.image[part])
@@ -308,6 +266,13 @@ class Canvas:
         left, top = max(0, math.floor(low[0])), max(0, math.floor(low[1]))
         right, bottom = min(width, math.ceil(high[0]) + 1), min(height, math.ceil(high[1]) + 1)
         return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+@lru_cache(maxsize=4)
+def _plain_image(size: tuple[int, int], color: tuple[float, float, float]) -> np.ndarray:
+    image = np.empty((*size, 3), np.uint8)
+    image[:] = color
+    return image
 
 
 def _fixed(pixels: np.ndarray) -> np.ndarray:

@@ -63,9 +63,9 @@ class GroundPainter:
     def _shadow_mask(self, shadows: list[tuple[np.ndarray, float]]) -> np.ndarray:
         mask = np.zeros(self.canvas.labels.shape, np.uint8)
         corners = np.concatenate([corners for corners, _ in shadows])
-        points = np.stack([
-            self.street.center(corners[:, 0]) + corners[:, 1], np.zeros(len(corners)),
-            corners[:, 0]], axis=1)
+        along, across = corners.T
+        height = np.where(np.abs(across) > self.street.half_width, CURB, 0.0)
+        points = np.stack([self.street.center(along) + across, height, along], axis=1)
         seen = self.canvas.camera.to_camera(points)
         first = 0
         for corners, strength in shadows:

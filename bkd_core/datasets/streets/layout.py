@@ -99,7 +99,7 @@ class Street:
         self.sidewalk_width = rng.uniform(*look.sidewalk_width)
         self.lane = (self.half_width - PARKING_WIDTH) / 2
         self.sun_side = _sign(rng)
-        self.sun_height = rng.uniform(0.5, 1.1)  # radians
+        self.sun_height = rng.uniform(0.75, 1.2)  # radians
         self.tree_kinds = rng.integers(0, 1000, 3)
         self._bends = [
             (rng.uniform(2.0, 6.0), 2 * math.pi / rng.uniform(240, 420), rng.uniform(0, 6.28)),
@@ -165,7 +165,7 @@ class Street:
             width = rng.uniform(8.5, 14.0)
             if end - position - width < 6.5:
                 width = end - position
-            setback = rng.uniform(3.0, 5.5) if has_lawn else 0.25 * max(0, int(rng.integers(-1, 3)))
+            setback = rng.uniform(3.0, 5.5) if has_lawn else rng.uniform(0.0, 0.3)
             gap = rng.uniform(1.5, 4.0) if has_lawn and rng.random() < 0.6 else 0.0
             houses.append(Building(
                 side=side, start=position, end=position + width - gap, front=line + setback,

@@ -19,7 +19,6 @@ class Look:
     :param camera_height: Metres above the road.
     :param focal_length: In image widths.
     :param pitch: Degrees, upwards positive.
-    :param lateral: Position right of the road's middle, metres.
     :param shake: Standard deviation of pitch and roll from frame to frame, degrees.
     :param distortion: Radial coefficient of the lens; negative is barrel.
     :param vignette: Share of the light that the image's corners lose.
@@ -65,7 +64,6 @@ class Look:
     camera_height: Range
     focal_length: Range
     pitch: Range
-    lateral: Range
     shake: float
     distortion: float
     vignette: float
@@ -110,8 +108,8 @@ class Look:
 SOURCE = Look(
     name='source',
     camera_height=(1.45, 1.75), focal_length=(0.72, 0.82), pitch=(-4.0, -2.0),
-    lateral=(1.4, 2.1), shake=0.0, distortion=0.0, vignette=0.0,
-    road_half_width=(5.6, 7.2), sidewalk_width=(2.6, 4.0), lawn=0.25, floors=(3, 7),
+    shake=0.0, distortion=0.0, vignette=0.0,
+    road_half_width=(5.6, 7.2), sidewalk_width=(3.4, 5.2), lawn=0.25, floors=(3, 7),
     wall_colors=(
         (205, 190, 160), (190, 150, 120), (170, 175, 180), (214, 208, 196), (160, 120, 100),
         (196, 172, 110), (150, 165, 175), (220, 200, 180)),
@@ -121,7 +119,7 @@ SOURCE = Look(
     paint_colors=(
         (200, 30, 30), (30, 70, 170), (235, 235, 235), (40, 40, 44), (190, 195, 200),
         (235, 180, 30), (40, 120, 70)),
-    parked=0.45, traffic=5, pedestrians=3.0,
+    parked=0.36, traffic=5, pedestrians=6.5,
     asphalt=(98, 98, 102), paving=(168, 162, 152), grain=0.08, grass=(95, 150, 60),
     cross_street_every=4,
     sky_top=(70, 130, 215), sky_horizon=(190, 215, 240), cloud_color=(255, 255, 255),
@@ -133,8 +131,8 @@ SOURCE = Look(
 TARGET = Look(
     name='target',
     camera_height=(0.75, 1.0), focal_length=(0.5, 0.58), pitch=(1.0, 4.0),
-    lateral=(1.2, 2.4), shake=0.35, distortion=-0.09, vignette=0.3,
-    road_half_width=(4.7, 5.9), sidewalk_width=(1.9, 2.9), lawn=0.45, floors=(2, 4),
+    shake=0.35, distortion=-0.09, vignette=0.3,
+    road_half_width=(4.7, 5.9), sidewalk_width=(2.6, 4.2), lawn=0.45, floors=(2, 4),
     wall_colors=(
         (128, 78, 62), (146, 98, 76), (112, 70, 60), (150, 138, 122), (120, 112, 104),
         (166, 150, 128), (98, 84, 80)),
@@ -144,7 +142,7 @@ TARGET = Look(
     paint_colors=(
         (60, 62, 66), (120, 124, 128), (30, 32, 36), (150, 152, 152), (70, 30, 30),
         (36, 48, 70), (196, 196, 190)),
-    parked=0.5, traffic=6, pedestrians=4.5,
+    parked=0.42, traffic=6, pedestrians=8.0,
     asphalt=(82, 82, 86), paving=(116, 110, 106), grain=0.3, grass=(78, 88, 48),
     cross_street_every=5,
     sky_top=(96, 112, 146), sky_horizon=(232, 196, 164), cloud_color=(142, 130, 138),

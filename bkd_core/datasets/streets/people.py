@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import lru_cache
 import math
 
-from bkd_core.datasets.streets.canvas import Texture
+from bkd_core.datasets.streets.texture import Texture
 import cv2
 import numpy as np
 
@@ -86,9 +86,10 @@ class _Brush:
         (x0, y0), (x1, y1), (wide, narrow) = start, end, widths
         length = math.hypot(x1 - x0, y1 - y0) + 1e-6
         x, y = (y0 - y1) / length, (x1 - x0) / length
-        fixed = [(np.array([
+        corners = np.array([
             (x0 + x * wide, y0 + y * wide), (x1 + x * narrow, y1 + y * narrow),
-            (x1 - x * narrow, y1 - y * narrow), (x0 - x * wide, y0 - y * wide)]) * 16).astype(np.int32)]
+            (x1 - x * narrow, y1 - y * narrow), (x0 - x * wide, y0 - y * wide)])
+        fixed = [(corners * 16).astype(np.int32)]
         targets = [(self.picture, color)] + ([(self.alpha, 255)] if is_outline else [])
         for target, value in targets:
             cv2.fillPoly(target, fixed, value, cv2.LINE_AA, 4)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bkd_core.datasets.streets.canvas import Texture
 from bkd_core.datasets.streets.look import Look, LOOKS
+from bkd_core.datasets.streets.texture import Texture
 import cv2
 import numpy as np
 

@@ -9,24 +9,22 @@ import math
 from typing import Callable, Iterator
 
 from bkd_core.datasets.streets.camera import Camera
-from bkd_core.datasets.streets.canvas import BUILDING, Canvas, PEDESTRIAN, TREE
-from bkd_core.datasets.streets.cars import car_model, draw_car
+from bkd_core.datasets.streets.canvas import Canvas
+from bkd_core.datasets.streets.car_models import car_model
 from bkd_core.datasets.streets.facades import choose_facade, Facade
-from bkd_core.datasets.streets.furniture import draw_lamp, draw_sign, draw_traffic_light
-from bkd_core.datasets.streets.ground import CURB, GroundPainter
+from bkd_core.datasets.streets.ground import GroundPainter
 from bkd_core.datasets.streets.layout import BLOCK, Block, Building, Prop, Street
-from bkd_core.datasets.streets.people import NUM_PHASES, person
-from bkd_core.datasets.streets.plants import bush, tree
 from bkd_core.datasets.streets.sensor import develop, mirror_wet_road
 from bkd_core.datasets.streets.sky import paint_horizon, paint_sky
+from bkd_core.datasets.streets.things import Things
 import numpy as np
 
 # How far things are drawn, metres.
-_SIGHT, _CAR_SIGHT, _SHADOW_SIGHT = 140.0, 110.0, 60.0
+_SIGHT, _CAR_SIGHT, _SHADOW_SIGHT = 120.0, 100.0, 55.0
 _PROP_SIGHT = {
-    'tree': 130.0, 'bush': 55.0, 'lamp': 90.0, 'sign': 90.0, 'traffic_light': 90.0,
-    'pedestrian': 80.0, 'crossing': 80.0}
-_STRIDE = 1.45  # metres of two steps
+    'tree': 115.0, 'bush': 45.0, 'lamp': 80.0, 'sign': 80.0, 'traffic_light': 80.0,
+    'pedestrian': 70.0, 'crossing': 70.0}
+
 _SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 _CIRCLE = np.array([
     (math.sin(angle), math.cos(angle)) for angle in np.arange(12) * (math.pi / 6)])
@@ -61,6 +59,7 @@ class Scene:
         self.look = look = street.look
         self.size = size
         rng = np.random.default_rng([seed, 3, street.number, len(look.name)])
+        self._things = Things(street)
         self._camera_height = rng.uniform(*look.camera_height)
         self._focal_length = rng.uniform(*look.focal_length) * size[1]
         self._pitch = math.radians(rng.uniform(*look.pitch))
@@ -103,13 +102,14 @@ class Scene:
             canvas, self.look, exposure=self._exposure, rain=self._rain, rng=rng)
 
     def _camera(self, moment: Moment, rng: np.random.Generator) -> Camera:
-        shake = rng.normal(0, math.radians(self.look.shake), 2) if self.look.shake else (0, 0)
-        lateral = self._lateral + 0.15 * math.sin(moment.time * 0.5)
+        shake, time = math.radians(self.look.shake), moment.time
+        nod = shake * (math.sin(5.1 * time) + 0.6 * math.sin(8.7 * time + 1) + rng.normal(0, 0.1))
+        sway = shake * (0.5 * math.sin(3.7 * time) + 0.3 * math.sin(7.3 * time + 2))
+        lateral = self._lateral + 0.15 * math.sin(0.5 * time)
         x, _, z = self.street.point(moment.along, lateral)
         return Camera(
             (x, self._camera_height, z), yaw=math.atan(self.street.slope(moment.along + 6)),
-            pitch=self._pitch + shake[0], roll=0.5 * shake[1], focal_length=self._focal_length,
-            size=self.size)
+            pitch=self._pitch + nod, roll=sway, focal_length=self._focal_length, size=self.size)
 
     def _cars(self, blocks: list[Block], moment: Moment) -> list[tuple[float, float, float, int]]:
         """Return (along, across, direction, variant) of each car."""
@@ -174,16 +174,17 @@ class Scene:
         for block in blocks:
             for house, facade, is_open in self._houses(block):
                 if house.end > moment.along - 2:
-                    tasks.append((
-                        house.end, self._draw_house, (house, facade, is_open, moment.along)))
+                    values = (house, facade, is_open, moment.along)
+                    tasks.append((house.end, self._things.draw_house, values))
             for prop in block.props:
                 if prop.kind in _PROP_SIGHT:
                     along, across = self._walk(prop, moment)
                     if self._is_within_sight(canvas, along, across, _PROP_SIGHT[prop.kind]):
-                        tasks.append((along, self._draw_prop, (prop, along, across, moment)))
+                        values = (prop, along, across, moment.time)
+                        tasks.append((along, self._things.draw_prop, values))
         for car in cars:
             if self._is_within_sight(canvas, car[0] + 2.5, car[1], _CAR_SIGHT):
-                tasks.append((car[0], self._draw_car, car))
+                tasks.append((car[0], self._things.draw_car, car))
         tasks.sort(key=lambda task: -task[0])
         return [(draw, values) for _, draw, values in tasks]
 
@@ -194,7 +195,7 @@ class Scene:
             facade = choose_facade(self.look, house.facade, house.end - house.start)
             is_hidden = (
                 before is not None and before.side == house.side
-                and house.start - before.end < 0.1 and before.front <= house.front + 0.1
+                and house.start - before.end < 0.1 and before.front <= house.front + 0.31
                 and height >= facade.front.height)
             yield house, facade, not is_hidden
             before, height = house, facade.front.height
@@ -217,88 +218,3 @@ class Scene:
             way = (prop.across + span + prop.speed * moment.time) % (4 * span)
             return prop.along, span - abs(way - 2 * span)
         return prop.along, prop.across
-
-    def _light(self, side: int) -> float:
-        is_lit = side != self.street.sun_side
-        return self.look.ambient + (self.look.sun if is_lit else 0.0)
-
-    def _draw_house(
-        self, canvas: Canvas, house: Building, facade: Facade, is_open: bool, along: float,
-    ) -> None:
-        street, side = self.street, house.side
-        near = street.point(house.start, side * house.front)
-        far = street.point(house.end, side * house.front)
-        height = facade.front.height
-        if is_open and house.start > along:
-            canvas.textured(
-                facade.side, near, np.array([side * house.depth, 0, 0]), height=height,
-                label=BUILDING, light=self.look.ambient + 0.4 * self.look.sun)
-        if house.is_gabled:
-            self._draw_roof(canvas, house, facade, near, far, height)
-        canvas.textured(
-            facade.front, near, far - near, height=height, label=BUILDING,
-            light=self._light(side), mirrored=side > 0)
-
-    def _draw_roof(
-        self, canvas: Canvas, house: Building, facade: Facade, near: np.ndarray, far: np.ndarray,
-        height: float,
-    ) -> None:
-        light = self._light(house.side)
-        up = np.array([0, height, 0])
-        back = np.array([house.side * house.depth / 2, house.depth * 0.32, 0])
-        eaves = np.array([-house.side * 0.35, -0.15, 0])
-        canvas.polygon(
-            np.stack([near + up, near + up + back, near + up + (house.side * house.depth, 0, 0)]),
-            facade.wall, BUILDING, light=self.look.ambient + 0.4 * self.look.sun)
-        canvas.polygon(
-            np.stack([near + up + eaves, far + up + eaves, far + up + back, near + up + back]),
-            facade.roof, BUILDING, light=light)
-
-    def _draw_prop(
-        self, canvas: Canvas, prop: Prop, along: float, across: float, moment: Moment,
-    ) -> None:
-        is_on_road = prop.kind == 'crossing' or abs(across) < self.street.half_width
-        level = 0.0 if is_on_road else CURB
-        base = self.street.point(along, across, level)
-        side = -1 if across < 0 else 1
-        light = self.look.ambient + 0.6 * self.look.sun
-        if prop.kind == 'tree':
-            canvas.sprite(
-                tree(self.look, prop.variant), base, height=8.0 * prop.size, label=TREE,
-                light=light, mirrored=prop.variant % 2 == 1)
-        elif prop.kind == 'bush':
-            canvas.sprite(
-                bush(self.look, prop.variant), base, height=1.4 * prop.size, label=TREE,
-                light=light)
-        elif prop.kind == 'lamp':
-            draw_lamp(canvas, base, side, light, is_on=self.look.has_lamps_on)
-        elif prop.kind == 'sign':
-            draw_sign(canvas, base, prop.variant, prop.size, light)
-        elif prop.kind == 'traffic_light':
-            signal = int(moment.time / 6 + prop.variant) % 3
-            draw_traffic_light(canvas, base, signal, light, is_glowing=self.look.has_lamps_on)
-        else:
-            phase = -1
-            if prop.speed:
-                step = abs(prop.speed) * moment.time / _STRIDE + prop.variant / 7
-                phase = int(step * NUM_PHASES) % NUM_PHASES
-            canvas.sprite(
-                person(prop.variant, phase), base, height=1.75 * prop.size, label=PEDESTRIAN,
-                light=light, mirrored=prop.speed < 0)
-
-    def _draw_car(
-        self, canvas: Canvas, along: float, across: float, direction: float, variant: int,
-    ) -> None:
-        paint = self.look.paint_colors[variant // 5 % len(self.look.paint_colors)]
-        place = self.street.point(along, across)
-        yaw = math.atan(self.street.slope(along)) + (math.pi if direction < 0 else 0)
-        model = car_model(variant)
-        draw_car(canvas, model, place, yaw, paint, light=self.look.ambient, sun=self.look.sun)
-        is_moving = abs(abs(across) - self.street.lane) < 0.5
-        if self.look.has_lamps_on and is_moving:
-            color = (255, 244, 214) if direction < 0 else (255, 50, 40)
-            strength, radius = (0.9, 0.75) if direction < 0 else (0.55, 0.4)
-            for offset in (-0.65, 0.65):
-                lamp = place + (offset, 0.7, -model.length / 2)
-                canvas.glow(lamp, color, radius, strength)
-
