@@ -46,6 +46,9 @@ setup: .venv/.installed
 	fi
 	@echo 'Installing dependencies ($(EXTRAS)) into .venv; the first time this takes some minutes'
 	@$(PIP_INSTALL) --constraint .ci/constraints.txt '.[$(EXTRAS)]'
+	@# Only its evaluator, which the tests compare ours with: its dependencies would bring an
+	@# outdated backport of the standard library's typing.
+	@$(PIP_INSTALL) --no-deps cityscapesscripts pyquaternion
 	@touch $@
 
 .venv/.installed: .venv/.dependencies $(SOURCES) package.xml setup.cfg pyproject.toml README.md

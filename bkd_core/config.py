@@ -293,8 +293,9 @@ class BilateralDistillationConfig:
     :param source_flow: Train on the source at all.
     :param kl_direction: 'forward' is KL(teacher || student), 'reverse' the other way.
     :param teacher_flip: Average the teacher's soft label over the image and its mirror image.
-    :param confidence_cap: Target pixels are mined only up to this teacher confidence ratio: a
-        pixel's mining weight is multiplied by its teacher confidence to this power; 0 is off.
+    :param confidence_cap: On the target a pixel's mining weight is multiplied by its teacher
+        confidence to this power, since the hardest pixels are also the noisiest; this also
+        lowers the target's weight as a whole where the teacher doubts. 0 is off.
     :param mining: Image-wise hard pixel mining.
     """
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import BilateralDistillationConfig
@@ -19,13 +19,14 @@ from bkd_core.losses import (
     target_class_probability,
     weighted_mean,
 )
+from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 from bkd_core.methods.soft_labels import mean_of, soft_labels
 import torch
 from torch import nn, Tensor
 
 
-class BilateralDistillation:
+class BilateralDistillation(Method):
     """
     BKD: Wang & Li 2022, IROS, pp. 10177-10184.
 
@@ -38,21 +39,15 @@ class BilateralDistillation:
     :param teacher: The same, of any architecture, stride and input size; it is fixed and sees
         unchanged images. A ModuleList of several is averaged.
     :param settings: Weights and switches.
-    :param augment: Photometric changes of the images that the student sees.
-    :param loss_stride: Logits are compared at one pixel in this many, each way.
+    :param options: `augment` and `loss_stride` of `Method`.
     """
-
-    uses_target = True
 
     def __init__(
         self, student: nn.Module, settings: BilateralDistillationConfig, *, teacher: nn.Module,
-        augment: Callable[[Tensor], Tensor], loss_stride: int,
+        **options: Any,
     ) -> None:
-        self.student = student
+        super().__init__(student, settings, **options)
         self.teacher = teacher.eval().requires_grad_(False)
-        self.settings = settings
-        self.augment = augment
-        self.loss_stride = loss_stride
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """
@@ -153,25 +148,3 @@ class BilateralDistillation:
             form=mining.form, ratio=mining.ratio, min_pixels=mining.min_pixels,
             gamma=mining.gamma)
         return mining.share * trust * weights + (1 - mining.share)
-
-    def after_step(self, step: int) -> None:
-        """
-        Do nothing: the teacher is fixed.
-
-        :param step: Number of the step.
-        """
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: the student is the whole state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """
-        Restore nothing.
-
-        :param state: Empty.
-        """
-
-    def result(self) -> nn.Module:
-        """Return the student."""
-        return self.student

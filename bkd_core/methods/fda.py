@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import FourierDomainAdaptationConfig
 from bkd_core.labels import IGNORE_INDEX
-from bkd_core.losses import cross_entropy, log_probabilities, robust_entropy, weighted_mean
+from bkd_core.losses import log_probabilities, robust_entropy
 from bkd_core.methods.fourier_transfer import swap_low_frequencies
+from bkd_core.methods.method import mean_cross_entropy, Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 from bkd_core.methods.soft_labels import mean_of, soft_labels
 import torch
 from torch import nn, Tensor
 
 
-class FourierDomainAdaptation:
+class FourierDomainAdaptation(Method):
     """
     FDA: Yang & Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation".
 
@@ -35,22 +36,16 @@ class FourierDomainAdaptation:
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Weights and switches.
-    :param augment: Photometric changes of the images that the student sees.
-    :param loss_stride: One pixel in this many, each way, counts.
     :param teacher: What labels the target in a self-training round, or a ModuleList of several;
         it is fixed and sees unchanged images. None in the first round.
+    :param options: `augment` and `loss_stride` of `Method`.
     """
-
-    uses_target = True
 
     def __init__(
         self, student: nn.Module, settings: FourierDomainAdaptationConfig, *,
-        augment: Callable[[Tensor], Tensor], loss_stride: int, teacher: nn.Module | None = None,
+        teacher: nn.Module | None = None, **options: Any,
     ) -> None:
-        self.student = student
-        self.settings = settings
-        self.augment = augment
-        self.loss_stride = loss_stride
+        super().__init__(student, settings, **options)
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
@@ -69,11 +64,11 @@ class FourierDomainAdaptation:
         source, target = student[:len(labels)], student[len(labels):]
         uncertainty = robust_entropy(target, eta=settings.eta)
         terms = {
-            'source': _supervised(source, labels),
+            'source': mean_cross_entropy(source, labels),
             'target_entropy': settings.lambda_entropy * uncertainty.mean(),
         }
         if self.teacher is not None:
-            terms['target_pseudo'] = settings.lambda_pseudo * _supervised(
+            terms['target_pseudo'] = settings.lambda_pseudo * mean_cross_entropy(
                 target, self.pseudo_labels(batch.target_images))
         return terms
 
@@ -94,28 +89,6 @@ class FourierDomainAdaptation:
             log_confidence.exp(), labels, share=self.settings.pseudo_share,
             threshold=self.settings.pseudo_threshold)
         return labels.masked_fill(~is_kept, IGNORE_INDEX)
-
-    def after_step(self, step: int) -> None:
-        """
-        Do nothing: the teacher is fixed.
-
-        :param step: Number of the step.
-        """
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: the student is the whole state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """
-        Restore nothing.
-
-        :param state: Empty.
-        """
-
-    def result(self) -> nn.Module:
-        """Return the student."""
-        return self.student
 
 
 def most_confident(
@@ -140,7 +113,3 @@ def most_confident(
         cut = of_class.sort().values[rank]
         is_kept |= (labels == index) & (confidence >= cut)
     return is_kept
-
-
-def _supervised(log_p: Tensor, labels: Tensor) -> Tensor:
-    return weighted_mean(cross_entropy(log_p, labels), valid=labels != IGNORE_INDEX)

@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable
+from typing import Any
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import MaxSquareConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import (
-    cross_entropy,
     image_wise_class_weights,
     log_probabilities,
     maximum_squares,
     weighted_mean,
 )
+from bkd_core.methods.method import mean_cross_entropy, Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 from bkd_core.models import Normalized
 import torch
@@ -25,7 +25,7 @@ from torch import nn, Tensor
 logger = logging.getLogger(__name__)
 
 
-class MaxSquare:
+class MaxSquare(Method):
     """
     MaxSquare: Chen, Xue & Cai 2019.
 
@@ -47,20 +47,13 @@ class MaxSquare:
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Weights, exponent and threshold.
-    :param augment: Photometric changes of the images that the student sees.
-    :param loss_stride: One pixel in this many, each way, counts.
+    :param options: `augment` and `loss_stride` of `Method`.
     """
 
-    uses_target = True
-
     def __init__(
-        self, student: nn.Module, settings: MaxSquareConfig, *,
-        augment: Callable[[Tensor], Tensor], loss_stride: int,
+        self, student: nn.Module, settings: MaxSquareConfig, **options: Any,
     ) -> None:
-        self.student = student
-        self.settings = settings
-        self.augment = augment
-        self.loss_stride = loss_stride
+        super().__init__(student, settings, **options)
         if not has_levels(student):
             logger.info('max_square: the network has no auxiliary head; single level')
 
@@ -78,15 +71,15 @@ class MaxSquare:
         labels = subsample_labels(batch.source_labels, self.loss_stride)
         half = len(labels)
         terms = {
-            'source': _supervised(levels[0][:half], labels),
+            'source': mean_cross_entropy(levels[0][:half], labels),
             'target': self.settings.lambda_target * self.target_loss(levels[0][half:]),
         }
         if len(levels) > 1:
             main, auxiliary = levels
             guidance = self.guidance(main[half:], auxiliary[half:])
             weight = self.settings.lambda_auxiliary
-            terms['source_auxiliary'] = weight * _supervised(auxiliary[:half], labels)
-            terms['target_auxiliary'] = weight * self.settings.lambda_target * _supervised(
+            terms['source_auxiliary'] = weight * mean_cross_entropy(auxiliary[:half], labels)
+            terms['target_auxiliary'] = weight * self.settings.lambda_target * mean_cross_entropy(
                 auxiliary[half:], guidance)
         return terms
 
@@ -113,28 +106,6 @@ class MaxSquare:
         labels = torch.logaddexp(main, auxiliary).argmax(1)  # of the average probability
         return labels.masked_fill(confidence <= self.settings.guidance_threshold, IGNORE_INDEX)
 
-    def after_step(self, step: int) -> None:
-        """
-        Do nothing.
-
-        :param step: Number of the step.
-        """
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: the student is the whole state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """
-        Restore nothing.
-
-        :param state: Empty.
-        """
-
-    def result(self) -> nn.Module:
-        """Return the student."""
-        return self.student
-
 
 def has_levels(student: nn.Module) -> bool:
     """
@@ -159,7 +130,3 @@ def forward_levels(student: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
     if isinstance(student, Normalized):
         return student.network.forward_levels((images - student.mean) / student.std)
     return student.forward_levels(images)
-
-
-def _supervised(log_p: Tensor, labels: Tensor) -> Tensor:
-    return weighted_mean(cross_entropy(log_p, labels), valid=labels != IGNORE_INDEX)

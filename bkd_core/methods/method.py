@@ -4,18 +4,37 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Callable
 
 from bkd_core.batch import DomainBatch
+from bkd_core.labels import IGNORE_INDEX
+from bkd_core.losses import cross_entropy, weighted_mean
 from torch import nn, Tensor
 
 
-class Method(Protocol):
-    """A training step: it names its losses and leaves gradients and steps to the trainer."""
+class Method(ABC):
+    """
+    A training step: it names its losses and leaves gradients and steps to the trainer.
 
-    uses_target: bool
-    student: nn.Module
+    :param student: The network that is trained: images of 0 to 1 -> logits.
+    :param settings: The method's settings.
+    :param augment: Photometric changes of the images that the student sees.
+    :param loss_stride: One pixel in this many, each way, counts.
+    """
 
+    uses_target = True
+
+    def __init__(
+        self, student: nn.Module, settings: Any, *, augment: Callable[[Tensor], Tensor],
+        loss_stride: int,
+    ) -> None:
+        self.student = student
+        self.settings = settings
+        self.augment = augment
+        self.loss_stride = loss_stride
+
+    @abstractmethod
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """
         Return the step's losses, each a scalar; their sum is minimised.
@@ -23,17 +42,18 @@ class Method(Protocol):
         :param batch: Crops of both domains, on the method's device.
         """
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> None:  # noqa: B027
         """
-        Do what follows the optimizer's step.
+        Do what follows the optimizer's step; by default nothing.
 
         :param step: Number of the step that was made, from 0.
         """
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a checkpoint must hold beside the student and the optimizer."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027
         """
         Restore what `state_dict` returned.
 
@@ -41,4 +61,15 @@ class Method(Protocol):
         """
 
     def result(self) -> nn.Module:
-        """Return the network that training is for."""
+        """Return the network that training is for; by default the student."""
+        return self.student
+
+
+def mean_cross_entropy(log_p: Tensor, labels: Tensor) -> Tensor:
+    """
+    Return the mean cross-entropy with hard labels over the pixels that have one.
+
+    :param log_p: (B, C, H, W), log-probabilities.
+    :param labels: (B, H, W), int64; 255 where a pixel does not count.
+    """
+    return weighted_mean(cross_entropy(log_p, labels), valid=labels != IGNORE_INDEX)

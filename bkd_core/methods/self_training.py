@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Callable
+from typing import Any
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import SelfTrainingConfig
@@ -13,12 +13,13 @@ from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, log_probabilities, weighted_mean
 from bkd_core.methods.class_mix import class_mix_masks
 from bkd_core.methods.masked_consistency import hide_blocks
+from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 import torch
 from torch import nn, Tensor
 
 
-class SelfTraining:
+class SelfTraining(Method):
     """
     DACS: Tranheden et al. 2021, "DACS: Domain Adaptation via Cross-domain Mixed Sampling".
 
@@ -29,20 +30,11 @@ class SelfTraining:
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Decay, confidence threshold, weights and masking.
-    :param augment: Photometric changes of the images that the student sees.
-    :param loss_stride: One pixel in this many, each way, counts.
+    :param options: `augment` and `loss_stride` of `Method`.
     """
 
-    uses_target = True
-
-    def __init__(
-        self, student: nn.Module, settings: SelfTrainingConfig, *,
-        augment: Callable[[Tensor], Tensor], loss_stride: int,
-    ) -> None:
-        self.student = student
-        self.settings = settings
-        self.augment = augment
-        self.loss_stride = loss_stride
+    def __init__(self, student: nn.Module, settings: SelfTrainingConfig, **options: Any) -> None:
+        super().__init__(student, settings, **options)
         self.teacher = copy.deepcopy(student).eval().requires_grad_(False)
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
