@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+import fcntl
 import json
 from pathlib import Path
 import subprocess
 import time
+from typing import Iterator
 
 import bkd_core
 from bkd_core import atomic, model_directory
@@ -28,6 +31,8 @@ from bkd_core.progress import progress_bar
 from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from torch import nn
+
+LOCK = '.lock'
 
 
 def run_experiment(
@@ -69,8 +74,16 @@ def run_stage(
     :return: Its scores on the validation set.
     :raises InputError: If the folder belongs to other settings, or data is missing.
     """
-    if (directory / model_directory.METRICS).exists():
-        return _read_finished(config, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _only_process(directory):
+        if (directory / model_directory.METRICS).exists():
+            return _read_finished(config, directory)
+        return _run_stage(name, config, directory, data_root)
+
+
+def _run_stage(
+    name: str, config: TrainingConfig, directory: Path, data_root: Path | None,
+) -> Scores:
     validation = open_dataset(config.validation, data_root)
     began = time.perf_counter()
     network, seconds = _train(name, config, directory, data_root)
@@ -93,6 +106,22 @@ def run_stage(
     atomic.write_text(directory / model_directory.METRICS, json.dumps(metrics, indent=1))
     (directory / CHECKPOINT).unlink(missing_ok=True)
     return scores
+
+
+@contextmanager
+def _only_process(directory: Path) -> Iterator[None]:
+    """Hold the folder of a run; a killed process lets go of it by itself."""
+    with (directory / LOCK).open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f'{directory}: another process is training here. Wait for it, stop it, or give '
+                'another --output') from error
+        try:
+            yield
+        finally:
+            (directory / LOCK).unlink(missing_ok=True)
 
 
 def write_model(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import fcntl
 import json
 import shutil
 
@@ -117,6 +118,17 @@ def test_a_finished_stage_with_other_settings_is_refused(finished, monkeypatch):
     changed = {**STAGES, 'source_only': replace(SOURCE_ONLY, steps=5)}
     with pytest.raises(InputError, match='source_only: a finished model with other settings'):
         run(finished[0], changed)
+
+
+def test_a_second_process_on_the_same_run_is_refused(tmp_path):
+    folder = tmp_path / 'source_only'
+    folder.mkdir()
+    with (folder / experiment.LOCK).open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match='source_only: another process is training here'):
+            run(tmp_path)
+    run(tmp_path, only=('source_only',))
+    assert not (folder / experiment.LOCK).exists()
 
 
 def test_an_unfinished_stage_goes_on_from_its_checkpoint(copied, finished, monkeypatch):
