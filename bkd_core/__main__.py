@@ -249,19 +249,21 @@ class Benchmark:
     """
     Measure methods side by side, over seeds, and write the table.
 
-    Every run of protocol x method x seed becomes a model directory below the output folder and
-    one line in RESULTS/adaptation.jsonl; RESULTS/adaptation.md is written from the lines. A run
-    that has its line is not made again; an interrupted one goes on from its last checkpoint when
-    the same command is given again.
+    'adaptation' compares methods; 'search' changes BKD's settings one at a time. Every run of
+    protocol x method (or setting) x seed becomes a model directory below the output folder and
+    one line in RESULTS/NAME.jsonl; RESULTS/NAME.md is written from the lines. A run that has its
+    line is not made again; an interrupted one goes on from its last checkpoint when the same
+    command is given again.
 
     For example:
 
         bkd benchmark adaptation --protocol streets --dry-run
         bkd benchmark adaptation --protocol gazebo_to_camvid --budget cpu --seeds 0 1 2
         bkd benchmark adaptation --methods self_training bilateral_distillation oracle
+        bkd benchmark search --protocol streets --factors temperature mining.form
     """
 
-    name: Annotated[Literal['adaptation'], tyro.conf.Positional]
+    name: Annotated[Literal['adaptation', 'search'], tyro.conf.Positional]
     """What is measured."""
     protocol: str = 'gazebo_to_camvid'
     """Name of a protocol in config/protocols, or the path of such a YAML file."""
@@ -270,7 +272,9 @@ class Benchmark:
     methods: tuple[str, ...] = ()
     """Methods to measure, default all; 'ablation' stands for BKD without each of its parts. BKD
     learns from every teacher that is named, or from all if none is. What a method builds on is
-    measured too."""
+    measured too. Not for 'search'."""
+    factors: tuple[str, ...] = ()
+    """Settings of BKD that 'search' changes, such as temperature or mining.form; default all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of every method for each."""
     output: Path = Path('runs/adaptation')
@@ -289,17 +293,26 @@ class Benchmark:
         :param overrides: Must be empty.
         """
         _refuse(self, overrides)
+        unused = 'methods' if self.name == 'search' else 'factors'
+        if getattr(self, unused):
+            raise InputError(f"--{unused}: 'bkd benchmark {self.name}' has no such option")
         _need_training()
         from bkd_core.benchmarks import adaptation
         protocol = adaptation.load_protocol(self.protocol)
-        runs = adaptation.plan_runs(
-            protocol, self.budget, methods=self.methods, seeds=self.seeds)
-        places = {'output': self.output, 'results': self.results}
+        if self.name == 'search':
+            record = adaptation.SEARCH
+            runs = adaptation.plan_search(
+                protocol, self.budget, factors=self.factors, seeds=self.seeds)
+        else:
+            record = adaptation.ADAPTATION
+            runs = adaptation.plan_runs(
+                protocol, self.budget, methods=self.methods, seeds=self.seeds)
+        places = {'output': self.output, 'results': self.results, 'record': record}
         adaptation.list_runs(protocol, self.budget, runs, **places)
         if not self.dry_run:
             adaptation.run_adaptation(
                 protocol, self.budget, runs, data_root=_data_root(self.data_root), **places)
-            print(f'table: {self.results / adaptation.TABLE}')
+            print(f'table: {self.results / record.table}')
 
 
 Command = Union[Train, Evaluate, Predict, Demo, Benchmark]

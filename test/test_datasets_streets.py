@@ -46,6 +46,14 @@ def digest(domain):
     return total.hexdigest()
 
 
+def test_a_set_opened_without_labels_shows_the_same_frames_and_refuses_labels():
+    blind = make('target', has_labels=False)
+    assert make('target').has_labels and not blind.has_labels
+    assert np.array_equal(blind.image(3), make('target').image(3))
+    with pytest.raises(InputError, match="'streets'.*target_000003.*without labels"):
+        blind.labels(3)
+
+
 @pytest.mark.parametrize('size', [SMALL, (97, 131), (32, 32), [64, 200]])
 @pytest.mark.parametrize('domain', DOMAINS)
 def test_frames_and_labels_have_the_size_that_is_asked_for(domain, size):

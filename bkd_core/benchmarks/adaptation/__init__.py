@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of adaptation: protocol x method x seed, one line a run, one table."""
 
-from bkd_core.benchmarks.adaptation.benchmark import list_runs, run_adaptation
+from bkd_core.benchmarks.adaptation.benchmark import ADAPTATION, list_runs, run_adaptation
 from bkd_core.benchmarks.adaptation.plan import plan_runs, Run
 from bkd_core.benchmarks.adaptation.protocol import load_protocol, Protocol
-from bkd_core.benchmarks.adaptation.table import TABLE
+from bkd_core.benchmarks.adaptation.search import plan_search, SEARCH
 
 __all__ = [
-    'list_runs', 'load_protocol', 'plan_runs', 'Protocol', 'Run', 'run_adaptation', 'TABLE']
+    'ADAPTATION', 'list_runs', 'load_protocol', 'plan_runs', 'plan_search', 'Protocol', 'Run',
+    'run_adaptation', 'SEARCH']

@@ -10,8 +10,8 @@ from typing import Sequence
 from bkd_core.benchmarks.adaptation.pictures import write_picture
 from bkd_core.benchmarks.adaptation.plan import Run
 from bkd_core.benchmarks.adaptation.protocol import Protocol
-from bkd_core.benchmarks.adaptation.results import append_line, LINES, make_line, read_lines
-from bkd_core.benchmarks.adaptation.table import picture_name, write_table
+from bkd_core.benchmarks.adaptation.results import append_line, LINES, make_line, Record
+from bkd_core.benchmarks.adaptation.table import picture_name, TABLE, write_table
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
 from bkd_core.experiment import run_stage
@@ -21,10 +21,12 @@ from bkd_core.training.run_log import read_log
 from rich.console import Console
 from rich.table import Table
 
+ADAPTATION = Record(file=LINES, table=TABLE, write_table=write_table, has_picture=True)
+
 
 def run_adaptation(
     protocol: Protocol, budget: str, runs: Sequence[Run], *, output: Path, results: Path,
-    data_root: Path | None,
+    data_root: Path | None, record: Record = ADAPTATION,
 ) -> None:
     """
     Make the runs that have no line yet; after each, add its line and write the table anew.
@@ -38,20 +40,23 @@ def run_adaptation(
     :param output: Folder of the model directories.
     :param results: Folder of the record, the table and the pictures.
     :param data_root: Folder that the data sets' roots are relative to.
+    :param record: What is kept of the runs.
     :raises InputError: If data is missing, or the target is opened with its labels.
     """
     folder = model_folder(output, protocol, budget)
-    missing = pending(protocol, budget, runs, output=output, results=results)
+    missing = pending(protocol, budget, runs, output=output, results=results, record=record)
     check_data(missing, data_root)
     for run in missing:
         directory = folder / run.name
         run_stage(run.name, run.config, directory=directory, data_root=data_root)
-        append_line(results / LINES, make_line(run, directory, protocol, budget))
-        write_table(results)
-    if missing or not (results / picture_name(protocol.name, budget)).exists():
+        line = make_line(run, directory, protocol, budget)
+        append_line(results / record.file, {**line, **record.more(run)})
+        record.write_table(results)
+    painted = results / picture_name(protocol.name, budget)
+    if record.has_picture and (missing or not painted.exists()):
         write_picture(protocol, budget, runs, folder, results, data_root)
-    if read_lines(results / LINES):
-        write_table(results)
+    if record.read(results):
+        record.write_table(results)
 
 
 def model_folder(output: Path, protocol: Protocol, budget: str) -> Path:
@@ -67,6 +72,7 @@ def model_folder(output: Path, protocol: Protocol, budget: str) -> Path:
 
 def pending(
     protocol: Protocol, budget: str, runs: Sequence[Run], *, output: Path, results: Path,
+    record: Record = ADAPTATION,
 ) -> list[Run]:
     """
     Return the runs that must be made: those without a line, and models that these lack.
@@ -76,10 +82,11 @@ def pending(
     :param runs: From `plan_runs`.
     :param output: Folder of the model directories.
     :param results: Folder of the record.
+    :param record: What is kept of the runs.
     """
     folder = model_folder(output, protocol, budget)
-    measured = {
-        line['config_hash'] for line in read_lines(results / LINES)
+    measured = {  # the search measures again what it compares with other defaults
+        (line['config_hash'], line.get('defaults_hash')) for line in record.read(results)
         if (line['protocol'], line['budget']) == (protocol.name, budget)}
     names: set[str] = set()
 
@@ -90,7 +97,7 @@ def pending(
                 require(need)
 
     for run in runs:
-        if run.config_hash not in measured:
+        if (run.config_hash, record.more(run).get('defaults_hash')) not in measured:
             require(run)
     return [run for run in runs if run.name in names]
 
@@ -101,23 +108,24 @@ def check_data(runs: Sequence[Run], data_root: Path | None) -> None:
 
     :param runs: The runs that will be made.
     :param data_root: Folder that the data sets' roots are relative to.
-    :raises InputError: If one is missing, or the target comes with its labels. A generated
-        set cannot be opened without; training reads no labels of any target.
+    :raises InputError: If one is missing, or the target comes with its labels.
     """
     for config in {run.config_hash: run.config for run in runs}.values():
         open_dataset(config.source, data_root)
         open_dataset(config.validation, data_root)
         if not METHODS[config.method.name].uses_target:
             continue
-        if open_dataset(config.target, data_root).has_labels and config.target.root:
+        if open_dataset(config.target, data_root).has_labels:
+            place = f" in '{config.target.root}'" if config.target.root else ''
             raise InputError(
-                f"target: data set '{config.target.name}' in '{config.target.root}' is opened "
-                'with its labels, which adaptation must not see. Set has_labels: false '
-                '(camvid) or labels: null (image_folder) in its options')
+                f"target: data set '{config.target.name}'{place} is opened with its labels, "
+                'which adaptation must not see. Set has_labels: false (camvid, streets) or '
+                'labels: null (image_folder) in its options')
 
 
 def list_runs(
     protocol: Protocol, budget: str, runs: Sequence[Run], *, output: Path, results: Path,
+    record: Record = ADAPTATION,
 ) -> None:
     """
     Print the runs, what is done, and the minutes that the rest is expected to take.
@@ -127,11 +135,12 @@ def list_runs(
     :param runs: From `plan_runs`.
     :param output: Folder of the model directories.
     :param results: Folder of the record.
+    :param record: What is kept of the runs.
     """
     folder = model_folder(output, protocol, budget)
     missing = {
-        run.name
-        for run in pending(protocol, budget, runs, output=output, results=results)}
+        run.name for run in pending(
+            protocol, budget, runs, output=output, results=results, record=record)}
     shown = Table(title=f'{protocol.name}, budget {budget}')
     for column in ('method', 'teacher', 'seed', 'steps', 'state', 'minutes left'):
         is_text = column in ('method', 'teacher', 'state')
@@ -141,7 +150,7 @@ def list_runs(
         state, minutes = _state(run, folder / run.name, run.name in missing)
         total += minutes
         shown.add_row(
-            run.method, run.teacher or '', str(run.config.seed), str(run.config.steps), state,
+            run.title, run.teacher or '', str(run.config.seed), str(run.config.steps), state,
             f'{minutes:.0f}' if minutes else '')
     console = Console()
     console.print(shown)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Sequence
 
+from bkd_core.benchmarks.adaptation.factors import Change, STUDENT_INIT
 from bkd_core.benchmarks.adaptation.protocol import Budget, Protocol, STAGES
 from bkd_core.config import TrainingConfig
 from bkd_core.config_file import merge, parse, to_yaml
@@ -54,6 +55,9 @@ class Run:
     :param settings_hash: `config_hash` of the same run at seed 0: equal for all seeds of a row.
     :param needs: The runs that it builds on; a student's teacher comes first.
     :param minutes: What it is expected to take.
+    :param student_init: For a student, what it starts from.
+    :param change: What the search changed in a student's settings.
+    :param defaults_hash: `settings_hash` of the same run without the change.
     """
 
     name: str
@@ -65,6 +69,16 @@ class Run:
     settings_hash: str
     needs: tuple[Run, ...]
     minutes: float
+    student_init: str | None
+    change: Change | None
+    defaults_hash: str
+
+    @property
+    def title(self) -> str:
+        """Return the method and what the search changed in it."""
+        if self.change is None:
+            return self.method
+        return f'BKD, {self.change.factor} = {self.change.value}'
 
 
 def all_methods() -> tuple[str, ...]:
@@ -86,11 +100,7 @@ def plan_runs(
     :raises InputError: If a name is unknown or settings are wrong.
     """
     chosen = _expand(methods)
-    if protocol.ablation_teacher not in TEACHERS:
-        raise unknown_name(
-            f"ablation_teacher of protocol '{protocol.name}'", protocol.ablation_teacher,
-            TEACHERS)
-    planner = _Planner(protocol, protocol.budget(budget))
+    planner = Planner(protocol, protocol.budget(budget))
     teachers = [name for name in TEACHERS if name in chosen] or list(TEACHERS)
     for seed in dict.fromkeys(seeds):
         for name in (*TEACHERS, ORACLE):
@@ -114,12 +124,16 @@ def _expand(methods: Sequence[str]) -> set[str]:
     return chosen
 
 
-class _Planner:
+class Planner:
     """Build runs once each; what a run builds on comes before it."""
 
     def __init__(self, protocol: Protocol, budget: Budget) -> None:
         self.protocol = protocol
         self.budget = budget
+        if protocol.ablation_teacher not in TEACHERS:
+            raise unknown_name(
+                f"ablation_teacher of protocol '{protocol.name}'", protocol.ablation_teacher,
+                TEACHERS)
         for names in (protocol.methods, budget.methods, {*budget.seconds_per_step} - {*STAGES}):
             for name in names:
                 if name not in all_methods():
@@ -127,9 +141,14 @@ class _Planner:
         self.runs: dict[tuple, Run] = {}
         self.order: dict[str, Run] = {}
 
-    def add(self, method: str, teacher: str | None, seed: int) -> None:
-        """Plan a run and what it needs."""
-        self._append(self._run(method, teacher, seed))
+    def add(
+        self, method: str, teacher: str | None, seed: int, change: Change | None = None,
+    ) -> None:
+        """Plan a run and what it needs; a change that gives a planned run again adds none."""
+        run = self._run(method, teacher, seed, change)
+        planned = {other.config_hash for other in self.order.values()} if change else ()
+        if run.config_hash not in planned:
+            self._append(run)
 
     def in_order(self) -> list[Run]:
         """Return what was planned."""
@@ -140,34 +159,45 @@ class _Planner:
             self._append(need)
         self.order.setdefault(run.name, run)
 
-    def _run(self, method: str, teacher: str | None, seed: int) -> Run:
-        key = (method, teacher, seed)
+    def _run(
+        self, method: str, teacher: str | None, seed: int, change: Change | None = None,
+    ) -> Run:
+        key = (method, teacher, seed, change)
         if key not in self.runs:
-            self.runs[key] = self._build(method, teacher, seed)
+            self.runs[key] = self._build(*key)
         return self.runs[key]
 
-    def _build(self, method: str, teacher: str | None, seed: int) -> Run:
+    def _build(
+        self, method: str, teacher: str | None, seed: int, change: Change | None,
+    ) -> Run:
         stage = _stage(method)
         values, needs = self._values(method, stage), []
+        if change is not None:  # it comes last, so that nothing sets it back
+            values['method'] = merge(values['method'], change.method)
         if stage == 'student':
             needs.append(self._run(teacher, None, seed))
             values['method'] = {**values['method'], 'teacher': f'stage:{needs[0].name}'}
-        base = self._base(stage, teacher, seed)
+        init = self._init(stage, change)
+        base = self._base(init, teacher, seed)
         if base is not None:
             needs.append(base)
             values['model'] = {**values.get('model', {}), 'init': f'stage:{base.name}'}
-        label = f'{method}_from_{teacher}' if teacher else method
+        label = f'{method}_{change}' if change else method
+        label = f'{label}_from_{teacher}' if teacher else label
         where = f"protocol '{self.protocol.name}', budget '{self.budget.name}', method '{method}'"
         config = parse({**values, 'seed': seed}, where)
         config_hash = fingerprint(to_yaml(config))
         settings_hash = (
-            config_hash if seed == 0 else self._run(method, teacher, 0).config_hash)
+            config_hash if seed == 0 else self._run(method, teacher, 0, change).config_hash)
         step = self.budget.seconds_per_step
         seconds = config.steps * step.get(method, step[stage]) + EXPORT_AND_MEASURE_S
         return Run(
             name=f'{label}_seed{seed}_{config_hash[:8]}', stage=stage, method=method,
             teacher=teacher, config=config, config_hash=config_hash,
-            settings_hash=settings_hash, needs=tuple(needs), minutes=seconds / 60)
+            settings_hash=settings_hash, needs=tuple(needs), minutes=seconds / 60,
+            student_init=init if stage == 'student' else None, change=change,
+            defaults_hash=(
+                self._run(method, teacher, 0).config_hash if change else settings_hash))
 
     def _values(self, method: str, stage: str) -> dict[str, Any]:
         """Return the plain settings of a run, still without what it builds on."""
@@ -187,11 +217,14 @@ class _Planner:
         # The ablation comes last, so that nothing switches the part on again.
         return merge(changes, ABLATIONS.get(method, {}))
 
-    def _base(self, stage: str, teacher: str | None, seed: int) -> Run | None:
+    def _init(self, stage: str, change: Change | None) -> str:
+        """Return what a run starts from."""
+        inits = {'teacher': self.protocol.teacher_init, 'student': self.protocol.student_init}
+        changed = change.settings if change else {}
+        return changed.get(STUDENT_INIT, inits.get(stage, 'imagenet'))
+
+    def _base(self, init: str, teacher: str | None, seed: int) -> Run | None:
         """Return the run whose weights a run starts from; None for ImageNet."""
-        init = {
-            'teacher': self.protocol.teacher_init, 'student': self.protocol.student_init,
-        }.get(stage, 'imagenet')
         if init == 'imagenet':
             return None
         return self._run('source_only' if init == 'source_only' else teacher, None, seed)

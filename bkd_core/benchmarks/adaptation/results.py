@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from bkd_core.atomic import sync_directory
 from bkd_core.benchmarks.adaptation.plan import Run
@@ -22,6 +23,35 @@ FIELDS = (
     'protocol', 'budget', 'method', 'teacher', 'seed', 'miou', 'iou', 'num_frames', 'steps',
     'seconds', 'parameters', 'device', 'commit', 'config_hash', 'settings_hash', 'run',
     'teacher_run', 'note')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """
+    What one benchmark keeps of its runs.
+
+    :param file: Name of the file of lines.
+    :param table: Name of the table.
+    :param write_table: Writes the table into the folder of the lines.
+    :param more: What a run's line holds beside `FIELDS`.
+    :param more_fields: The names of it.
+    :param has_picture: Paint a picture of a protocol.
+    """
+
+    file: str
+    table: str
+    write_table: Callable[[Path], Path]
+    more: Callable[[Run], dict[str, Any]] = lambda run: {}
+    more_fields: tuple[str, ...] = ()
+    has_picture: bool = False
+
+    def read(self, results: Path) -> list[dict[str, Any]]:
+        """
+        Return the lines, oldest first.
+
+        :param results: Their folder.
+        """
+        return read_lines(results / self.file, FIELDS + self.more_fields)
 
 
 def make_line(
@@ -73,25 +103,27 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
     sync_directory(path.parent)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, fields: tuple[str, ...] = FIELDS) -> list[dict[str, Any]]:
     """
     Return the record, oldest line first; a torn last line is left out.
 
     :param path: The record; nothing is returned if it is missing.
+    :param fields: What every line must have.
     :raises InputError: If a line is damaged or lacks a field.
     """
     if not path.exists():
         return []
     *texts, _ = path.read_text(encoding='utf-8').split('\n')  # the last is '' or torn
-    return [_parse(text, f'{path}: line {number}') for number, text in enumerate(texts, 1)]
+    return [
+        _parse(text, f'{path}: line {number}', fields) for number, text in enumerate(texts, 1)]
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def _parse(text: str, where: str, fields: tuple[str, ...]) -> dict[str, Any]:
     try:
         line = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f'{where}: not readable as JSON ({error}); mend or delete it') from error
-    missing = [name for name in FIELDS if not isinstance(line, dict) or name not in line]
+    missing = [name for name in fields if not isinstance(line, dict) or name not in line]
     if missing:
-        raise InputError(f'{where}: lacks {missing}; expected an object with {list(FIELDS)}')
+        raise InputError(f'{where}: lacks {missing}; expected an object with {list(fields)}')
     return line

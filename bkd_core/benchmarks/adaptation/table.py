@@ -84,13 +84,13 @@ def _main_table(rows: list[Row]) -> list[str]:
         share = closed_share(row, floor, oracle)
         runs = list(row.lines.values())
         cells.append([
-            row.method, row.teacher or '-', str(len(runs)), _percent(row.mious()),
-            _points(gain) if row.teacher else '-',
+            row.method, row.teacher or '-', str(len(runs)), percent(row.mious()),
+            points(gain) if row.teacher else '-',
             '-' if share is None or row in (floor, oracle) else f'{100 * share:.0f} %',
             _range([line['steps'] for line in runs]),
             _range([round(line['parameters'] / 1e6, 1) for line in runs]),
             f'{Sample.of([line["seconds"] / 60 for line in runs]).mean:.1f}'])
-    return _markdown(
+    return markdown(
         ['method', 'teacher', 'n', 'mIoU', 'gain over its teacher', 'gap closed', 'steps',
          'M parameters', 'minutes a run'], cells, num_texts=2)
 
@@ -102,9 +102,9 @@ def _ablation_table(rows: list[Row]) -> list[str]:
         if row.method in ABLATIONS:
             whole = by_key.get((BKD, row.teacher))
             cells.append([
-                row.method, row.teacher, str(len(row.lines)), _percent(row.mious()),
-                _points(gains(row, whole, by_run=False))])
-    return _markdown(
+                row.method, row.teacher, str(len(row.lines)), percent(row.mious()),
+                points(gains(row, whole, by_run=False))])
+    return markdown(
         ['method', 'teacher', 'n', 'mIoU', 'minus the whole of BKD'], cells,
         num_texts=2) if cells else []
 
@@ -119,7 +119,7 @@ def _class_table(rows: list[Row]) -> list[str]:
         cells.append([row.title, *(
             '-' if not _known(column) else f'{100 * Sample.of(_known(column)).mean:.1f}'
             for column in values)])
-    return _markdown(['method', *classes], cells, num_texts=1)
+    return markdown(['method', *classes], cells, num_texts=1)
 
 
 def _notes(rows: list[Row], num_outdated: int) -> list[str]:
@@ -137,7 +137,7 @@ def _notes(rows: list[Row], num_outdated: int) -> list[str]:
     lines = [line for row in rows for line in row.lines.values()]
     notes.append(
         f'Scored on {_range([line["num_frames"] for line in lines])} frames. Device: '
-        f'{_count(lines, "device")}. Commit: {_count(lines, "commit")}. Seeds: '
+        f'{count(lines, "device")}. Commit: {count(lines, "commit")}. Seeds: '
         f'{", ".join(map(str, sorted({line["seed"] for line in lines})))}.')
     if num_outdated:
         notes.append(
@@ -165,12 +165,22 @@ def _place(row: Row) -> tuple:
     return row.method == ORACLE, group, first, kind, row.method
 
 
-def _percent(values: Sequence[float]) -> str:
+def percent(values: Sequence[float]) -> str:
+    """
+    Return mean and spread in percent.
+
+    :param values: At least one, 0 to 1.
+    """
     sample = Sample.of([100 * value for value in values])
     return f'{sample.mean:.1f}' + _spread(sample)
 
 
-def _points(values: Sequence[float]) -> str:
+def points(values: Sequence[float]) -> str:
+    """
+    Return mean, spread and number of differences, in points of a percentage.
+
+    :param values: -1 to 1; '-' stands for none.
+    """
     if not values:
         return '-'
     sample = Sample.of([100 * value for value in values])
@@ -187,7 +197,13 @@ def _range(values: Sequence[float]) -> str:
     return f'{low}' if low == high else f'{low} to {high}'
 
 
-def _count(lines: list[dict[str, Any]], name: str) -> str:
+def count(lines: list[dict[str, Any]], name: str) -> str:
+    """
+    Return the values of a field, and how often each comes if there are several.
+
+    :param lines: At least one.
+    :param name: The field.
+    """
     counts = Counter(line[name] for line in lines)
     return ', '.join(
         value if len(counts) == 1 else f'{value} ({count} runs)'
@@ -198,6 +214,13 @@ def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _markdown(head: list[str], rows: list[list[str]], *, num_texts: int) -> list[str]:
+def markdown(head: list[str], rows: list[list[str]], *, num_texts: int) -> list[str]:
+    """
+    Return a table's lines.
+
+    :param head: Titles of the columns.
+    :param rows: The cells of each row.
+    :param num_texts: So many columns from the left hold text, the others numbers.
+    """
     rules = ['---'] * num_texts + ['---:'] * (len(head) - num_texts)
     return ['| ' + ' | '.join(cells) + ' |' for cells in (head, rules, *rows)]

@@ -31,14 +31,13 @@ class Streets:
     :param size: (height, width), pixels, each at least 32.
     :param seed: Another seed gives other streets.
     :param first_frame: Number of the first frame.
+    :param has_labels: False refuses to give labels, as a real target would.
     :raises InputError: If a setting is out of its range.
     """
 
-    has_labels = True
-
     def __init__(
         self, *, domain: str, num_frames: int, size: tuple[int, int] = (360, 640), seed: int = 0,
-        first_frame: int = 0,
+        first_frame: int = 0, has_labels: bool = True,
     ) -> None:
         if domain not in LOOKS:
             raise unknown_name("domain of data set 'streets'", domain, LOOKS)
@@ -49,6 +48,7 @@ class Streets:
         if len(size) != 2 or min(size) < 32:
             raise InputError(
                 f"data set 'streets': got size={size}; expected (height, width), each at least 32")
+        self.has_labels = has_labels
         self.label_space = get_label_space('street9')
         self._domain = domain
         self._num_frames = num_frames
@@ -70,7 +70,16 @@ class Streets:
         return self._render(index)[0].copy()
 
     def labels(self, index: int) -> np.ndarray:
-        """Return a frame's labels, (H, W) uint8 in label space street9."""
+        """
+        Return a frame's labels, (H, W) uint8 in label space street9.
+
+        :param index: Number of the frame, from 0.
+        :raises InputError: If the set was opened without labels.
+        """
+        if not self.has_labels:
+            raise InputError(
+                f"data set 'streets', frame {self.name(index)}: opened without labels "
+                '(has_labels: false)')
         return self._render(index)[1].copy()
 
     def _number(self, index: int) -> int:
