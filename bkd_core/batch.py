@@ -4,11 +4,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """
+    Where in its frame a crop was cut out.
+
+    :param index: Number of the frame in its data set.
+    :param frame_size: (height, width) of the frame, pixels.
+    :param top: First row of the window, in the frame's pixels.
+    :param left: First column.
+    :param height: Rows.
+    :param width: Columns.
+    :param is_mirrored: The crop shows the window mirrored left to right.
+    """
+
+    index: int
+    frame_size: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+    is_mirrored: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +42,15 @@ class DomainBatch:
     :param source_images: (B, 3, H, W) float32, RGB, 0 to 1.
     :param source_labels: (B, H, W) int64, 255 = ignore.
     :param target_images: (B, 3, H, W) float32, RGB, 0 to 1; None if the method needs no target.
+    :param source_windows: Where each source crop lies in its frame.
+    :param target_windows: Where each target crop lies in its frame.
     """
 
     source_images: Tensor
     source_labels: Tensor
     target_images: Tensor | None = None
+    source_windows: tuple[Window, ...] = ()
+    target_windows: tuple[Window, ...] = ()
 
     def to(self, device: str) -> DomainBatch:
         """
@@ -32,7 +59,8 @@ class DomainBatch:
         :param device: A torch device.
         """
         target = self.target_images
-        return DomainBatch(
+        return replace(
+            self,
             source_images=self.source_images.to(device, non_blocking=True),
             source_labels=self.source_labels.to(device, non_blocking=True),
             target_images=None if target is None else target.to(device, non_blocking=True))

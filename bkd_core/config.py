@@ -292,7 +292,12 @@ class BilateralDistillationConfig:
     :param lambda_entropy: Weight of the student's entropy on the target (lambda_e).
     :param source_flow: Train on the source at all.
     :param kl_direction: 'forward' is KL(teacher || student), 'reverse' the other way.
+    :param teacher_view: What the teacher labels: 'frame' shows it each whole frame once, at the
+        scale that networks are used at, and keeps its soft label in memory; 'crop' shows it the
+        same crops as the student, in every step.
     :param teacher_flip: Average the teacher's soft label over the image and its mirror image.
+    :param cache_megabytes: Memory for the soft labels of whole frames (on the training's
+        device); the frames that do not fit are labelled anew each time.
     :param confidence_cap: On the target a pixel's mining weight is multiplied by its teacher
         confidence to this power, since the hardest pixels are also the noisiest; this also
         lowers the target's weight as a whole where the teacher doubts. 0 is off.
@@ -307,14 +312,18 @@ class BilateralDistillationConfig:
     lambda_entropy: float = 0.05
     source_flow: bool = True
     kl_direction: Literal['forward', 'reverse'] = 'forward'
+    teacher_view: Literal['frame', 'crop'] = 'frame'
     teacher_flip: bool = True
+    cache_megabytes: int = 4000
     confidence_cap: float = 1.0
     mining: MiningConfig = field(default_factory=MiningConfig)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _require(self.temperature > 0, 'method.temperature', self.temperature, 'above 0')
-        for name in ('lambda_soft', 'lambda_target', 'lambda_entropy', 'confidence_cap'):
+        for name in (
+                'lambda_soft', 'lambda_target', 'lambda_entropy', 'confidence_cap',
+                'cache_megabytes'):
             _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
         _require(
             self.source_flow or self.lambda_target > 0, 'method.source_flow', False,

@@ -106,7 +106,8 @@ def test_the_ablation_switches_one_part_off_and_includes_the_whole():
         'soft_label': replace(whole, lambda_soft=0.0),
         'target_flow': replace(whole, lambda_target=0.0),
         'mining': replace(whole, mining=replace(whole.mining, form='none', share=0.0)),
-        'entropy': replace(whole, lambda_entropy=0.0)}
+        'entropy': replace(whole, lambda_entropy=0.0),
+        'whole_frames': replace(whole, teacher_view='crop')}
     assert whole not in differs.values()
 
 

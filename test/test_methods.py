@@ -25,7 +25,8 @@ from torch import nn
 
 NO_MINING = MiningConfig(form='none', share=0.0)
 PLAIN = BilateralDistillationConfig(
-    teacher='given', mining=NO_MINING, teacher_flip=False, confidence_cap=0.0)
+    teacher='given', mining=NO_MINING, teacher_view='crop', teacher_flip=False,
+    confidence_cap=0.0)
 
 
 def random_batch(*, num_images=3, labels=None):
@@ -269,13 +270,14 @@ def test_a_teacher_averaged_with_its_mirror_image_is_symmetric():
     teacher = tiny_teacher()
     built = make(replace(PLAIN, teacher_flip=True), teacher=teacher)
     images = random_batch().target_images
-    soft = built.soft_labels(images)
+    soft = built.soft_labels(images, (16, 16))
     torch.testing.assert_close(soft.exp().sum(1), torch.ones(3, 16, 16))
-    torch.testing.assert_close(built.soft_labels(images.flip(-1)).flip(-1), soft)
+    torch.testing.assert_close(built.soft_labels(images.flip(-1), (16, 16)).flip(-1), soft)
     single = make(PLAIN, teacher=teacher)
-    mirrored = single.soft_labels(images.flip(-1)).flip(-1)
+    mirrored = single.soft_labels(images.flip(-1), (16, 16)).flip(-1)
     torch.testing.assert_close(
-        soft.exp(), (single.soft_labels(images).exp() + mirrored.exp()) / 2)
+        soft.exp(),
+        (single.soft_labels(images, (16, 16)).exp() + mirrored.exp()) / 2)
 
 
 def test_the_temperature_softens_the_teacher_only():
@@ -283,7 +285,7 @@ def test_the_temperature_softens_the_teacher_only():
     built = make(
         replace(PLAIN, temperature=2.0, source_flow=False), student=FixedLogits(0.0, math.log(3)),
         teacher=FixedLogits(0.0, math.log(9)))
-    soft = built.soft_labels(random_batch().target_images).exp()
+    soft = built.soft_labels(random_batch().target_images, (16, 16)).exp()
     torch.testing.assert_close(soft[0, :, 0, 0], torch.tensor([0.25, 0.75]))
     losses = built.losses(random_batch())
     assert float(losses['target_soft'].detach()) == pytest.approx(0, abs=1e-6)

@@ -12,6 +12,7 @@ import sys
 from types import SimpleNamespace
 
 from bkd_core import model_directory
+from bkd_core.config import OptimizerConfig
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
 from bkd_core.models import (
@@ -23,6 +24,7 @@ from bkd_core.models import (
     save_weights,
     torchvision_guard,
 )
+from bkd_core.training.optimizer import build_optimizer
 import pytest
 import safetensors.torch
 from tiny_training import TinyNetwork
@@ -207,6 +209,30 @@ def test_the_defaults_keep_the_names_of_the_weights_that_are_saved_already(name)
         'lite_fpn': {'trunk', 'laterals', 'smooth', 'classifier'},
         'lite_deeplab': {
             'trunk', 'branches', 'pooled', 'project', 'low', 'refine', 'classifier'}}[name]
+
+
+@pytest.mark.parametrize('name', LITE)
+def test_frozen_stages_keep_their_weights_and_statistics_and_the_rest_learns(name):
+    network = build_network(name, 5, frozen_stages=2, pretrained=False).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = build_optimizer(network, OptimizerConfig(learning_rate=0.1))
+    network(torch.rand(2, 3, 64, 64)).logsumexp(1).mean().backward()
+    optimizer.step()
+    moved = {
+        key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    frozen = ('trunk.conv_stem.', 'trunk.bn1.', 'trunk.blocks.0.', 'trunk.blocks.1.')
+    assert not {key for key in moved if key.startswith(frozen)}
+    for part in ('trunk.blocks.2.', 'trunk.blocks.5.', 'classifier.'):
+        assert {key for key in moved if key.startswith(part)}, part
+    network.eval()
+    assert not any(module.training for module in network.modules())
+
+
+def test_more_frozen_stages_than_there_are_is_an_error():
+    for frozen in (-1, 6):
+        with pytest.raises(InputError, match=f'frozen_stages: got {frozen}; expected 0 to 5'):
+            build_network(
+                'lite_fpn', 5, num_stages=5, frozen_stages=frozen, pretrained=False)
 
 
 def test_the_model_that_comes_along_still_loads():

@@ -86,7 +86,7 @@ def test_several_teachers_of_different_classes_are_averaged(flip):
     teachers = nn.ModuleList([fine_teacher(.1, .3, .2, .4), FixedLogits(*log(.1, .9))])
     built = make(
         replace(PLAIN, teacher_flip=flip), student=FixedLogits(0.0, 0.0), teacher=teachers)
-    soft = built.soft_labels(torch.rand(2, 3, 32, 32))
+    soft = built.soft_labels(torch.rand(2, 3, 32, 32), (16, 16))
     assert first_pixel(soft) == pytest.approx([.3, .7])
     labels = torch.zeros(3, 32, 32, dtype=torch.int64)
     losses = built.losses(random_batch(labels=labels))
@@ -96,9 +96,10 @@ def test_several_teachers_of_different_classes_are_averaged(flip):
 
 def test_two_equal_teachers_are_worth_one():
     images = random_batch().target_images
-    single = make(PLAIN, teacher=tiny_teacher()).soft_labels(images)
+    single = make(PLAIN, teacher=tiny_teacher()).soft_labels(images, (16, 16))
     twins = nn.ModuleList([tiny_teacher(), tiny_teacher()])
-    torch.testing.assert_close(make(PLAIN, teacher=twins).soft_labels(images), single)
+    torch.testing.assert_close(
+        make(PLAIN, teacher=twins).soft_labels(images, (16, 16)), single)
 
 
 def test_no_teacher_of_several_learns_or_moves():
@@ -139,4 +140,5 @@ def test_teacher_and_student_may_differ_in_size_and_stride(loss_stride):
     seen = nn.functional.interpolate(batch.target_images, (64, 64), mode='bilinear')
     expected = resize_logits(network(seen), (size, size)).log_softmax(1)
     torch.testing.assert_close(
-        built.soft_labels(batch.target_images), expected.detach(), rtol=1e-4, atol=1e-5)
+        built.soft_labels(batch.target_images, (size, size)), expected.detach(), rtol=1e-4,
+        atol=1e-5)

@@ -109,7 +109,7 @@ METHOD_SETTINGS = {
     'fda': FourierDomainAdaptationConfig(beta=0.1),
     'self_training': SelfTrainingConfig(ema_decay=0.9, confidence_threshold=0.2),
     'bilateral_distillation': BilateralDistillationConfig(
-        teacher='given', mining=MiningConfig(min_pixels=8)),
+        teacher='given', teacher_view='crop', mining=MiningConfig(min_pixels=8)),
 }
 
 

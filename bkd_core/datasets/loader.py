@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import Iterator
 
-from bkd_core.batch import DomainBatch
+from bkd_core.batch import DomainBatch, Window
 from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.rare_class_sampling import count_classes, RareClassSampler
-from bkd_core.datasets.transforms import random_crop
+from bkd_core.datasets.transforms import cut_image, cut_labels, draw_window
 from bkd_core.labels import get_label_space, id_mapping
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 # DAFormer's number of tries for a crop that shows the class its image was drawn for.
 _MAX_CROPS = 10
+_Crop = tuple[np.ndarray, Window, 'np.ndarray | None']  # image, where it was cut, labels
 
 
 class StepBatches(Dataset):
@@ -56,50 +58,54 @@ class StepBatches(Dataset):
 
         :param step: Number of the step, from 0.
         """
-        images, labels = self._crops(self.source, step, domain=0)
-        targets = None if self.target is None else self._crops(self.target, step, domain=1)[0]
-        return DomainBatch(source_images=images, source_labels=labels, target_images=targets)
+        images, windows, labels = self._crops(self.source, step, domain=0)
+        batch = DomainBatch(source_images=images, source_labels=labels, source_windows=windows)
+        if self.target is None:
+            return batch
+        images, windows, _ = self._crops(self.target, step, domain=1)
+        return replace(batch, target_images=images, target_windows=windows)
 
     def _crops(
         self, dataset: SegmentationDataset, step: int, *, domain: int,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        images, labels = [], []
+    ) -> tuple[torch.Tensor, tuple[Window, ...], torch.Tensor | None]:
+        crops = []
         for position in range(self.config.batch_size):
             count = step * self.config.batch_size + position
             if domain == 0 and self.rare_classes is not None:
-                image, label = self._rare_class_crop(dataset, count)
+                crops.append(self._rare_class_crop(dataset, count))
             else:
                 index = self._index(len(dataset), count, domain)
-                image, label = next(self._crops_of(dataset, index, count, domain))
-            images.append(image)
-            labels.append(label)
+                crops.append(next(self._crops_of(dataset, index, count, domain)))
+        images, windows, labels = zip(*crops)
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
         batch = batch.contiguous(memory_format=torch.channels_last)
-        return batch, torch.from_numpy(np.stack(labels)).long() if domain == 0 else None
+        return batch, windows, torch.from_numpy(np.stack(labels)).long() if domain == 0 else None
 
     def _crops_of(
         self, dataset: SegmentationDataset, index: int, count: int, domain: int,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    ) -> Iterator[_Crop]:
         """Yield random crops of one image, without end."""
         augmentation = self.config.augmentation
+        size = augmentation.crop_size
         rng = np.random.default_rng([self.config.seed, domain, count])
         image = dataset.image(index)
         labels = self.mapping[dataset.labels(index)] if domain == 0 else None
         while True:
-            yield random_crop(
-                image, labels, rng=rng, crop_size=augmentation.crop_size, flip=augmentation.flip,
+            window = draw_window(
+                image.shape[:2], index=index, rng=rng, crop_size=size, flip=augmentation.flip,
                 input_height=self.config.model.input_height,
                 scale=augmentation.source_scale if domain == 0 else augmentation.target_scale)
+            yield (
+                cut_image(image, window, size), window,
+                None if labels is None else cut_labels(labels, window, size))
 
-    def _rare_class_crop(
-        self, dataset: SegmentationDataset, count: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _rare_class_crop(self, dataset: SegmentationDataset, count: int) -> _Crop:
         """Return the first crop that shows enough of the class its image was drawn for."""
         index, wanted = self.rare_classes.draw(
             np.random.default_rng([self.config.seed, 4, count]))
         crop = None
         for crop in islice(self._crops_of(dataset, index, count, 0), _MAX_CROPS):
-            if (crop[1] == wanted).mean() >= self.config.rare_class_sampling.min_crop_share:
+            if (crop[2] == wanted).mean() >= self.config.rare_class_sampling.min_crop_share:
                 break
         return crop
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import BilateralDistillationConfig
+from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import (
     cross_entropy,
@@ -21,6 +22,7 @@ from bkd_core.losses import (
 )
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
+from bkd_core.methods.soft_label_cache import SoftLabelCache
 from bkd_core.methods.soft_labels import mean_of, soft_labels
 import torch
 from torch import nn, Tensor
@@ -37,7 +39,7 @@ class BilateralDistillation(Method):
 
     :param student: Images of 0 to 1 -> logits.
     :param teacher: The same, of any architecture, stride and input size; it is fixed and sees
-        unchanged images. A ModuleList of several is averaged.
+        unchanged images, whole or cropped. A ModuleList of several is averaged.
     :param settings: Weights and switches.
     :param options: `augment` and `loss_stride` of `Method`.
     """
@@ -48,6 +50,25 @@ class BilateralDistillation(Method):
     ) -> None:
         super().__init__(student, settings, **options)
         self.teacher = teacher.eval().requires_grad_(False)
+        self.caches: tuple[SoftLabelCache, ...] = ()
+
+    def prepare(
+        self, *, source: SegmentationDataset, target: SegmentationDataset | None,
+        input_height: int,
+    ) -> None:
+        """
+        Make room for the soft labels of whole frames, if the teacher is to see them.
+
+        :param source: The frames that the source crops are cut out of.
+        :param target: The same for the target.
+        :param input_height: Short side at which the student sees a frame, pixels.
+        """
+        if self.settings.teacher_view == 'frame':
+            device = next(self.student.parameters()).device
+            self.caches = tuple(SoftLabelCache(
+                dataset, self.soft_labels, input_height=input_height, device=device,
+                max_bytes=self.settings.cache_megabytes * 500_000,  # half for each domain
+            ) for dataset in (source, target))
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """
@@ -56,9 +77,9 @@ class BilateralDistillation(Method):
         :param batch: Both domains.
         """
         images = torch.cat((batch.source_images, batch.target_images))
-        teacher = self.soft_labels(images)  # (2B, C, h, w), log-probabilities
-        logits = self.student(self.augment(images))
-        student = log_probabilities(resize_logits(logits, loss_size(images, self.loss_stride)))
+        size = loss_size(images, self.loss_stride)
+        teacher = self.soft_labels_of(batch, images, size)  # (2B, C, h, w), log-probabilities
+        student = log_probabilities(resize_logits(self.student(self.augment(images)), size))
         half = len(batch.source_images)
         terms = {}
         if self.settings.source_flow:
@@ -68,18 +89,34 @@ class BilateralDistillation(Method):
             terms.update(self.target_flow(student[half:], teacher[half:]))
         return terms
 
-    @torch.no_grad()
-    def soft_labels(self, images: Tensor) -> Tensor:
+    def soft_labels_of(
+        self, batch: DomainBatch, images: Tensor, size: tuple[int, int],
+    ) -> Tensor:
         """
-        Return the teacher's, or the teachers' mean, soft labels at the loss's resolution.
+        Return the soft labels of a batch's crops.
+
+        :param batch: Both domains.
+        :param images: (2B, 3, H, W), its images, 0 to 1.
+        :param size: (h, w) of the loss.
+        :return: (2B, C, h, w), log-probabilities.
+        """
+        if self.settings.teacher_view == 'crop':
+            return self.soft_labels(images, size)
+        source, target = self.caches
+        return torch.cat((
+            source.crops(batch.source_windows, size), target.crops(batch.target_windows, size)))
+
+    @torch.no_grad()
+    def soft_labels(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """
+        Return the teacher's, or the teachers' mean, soft labels of images.
 
         :param images: (B, 3, H, W), 0 to 1.
+        :param size: (h, w) of the result.
         :return: (B, C, h, w), log-probabilities at the teacher's temperature.
         """
         teachers = self.teacher if isinstance(self.teacher, nn.ModuleList) else [self.teacher]
-        settings = {
-            'size': loss_size(images, self.loss_stride),
-            'temperature': self.settings.temperature}
+        settings = {'size': size, 'temperature': self.settings.temperature}
         maps = []
         for teacher in teachers:
             maps.append(soft_labels(teacher, images, **settings))

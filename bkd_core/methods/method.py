@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Callable
 
 from bkd_core.batch import DomainBatch
+from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, weighted_mean
 from torch import nn, Tensor
@@ -40,6 +41,18 @@ class Method(ABC):
         Return the step's losses, each a scalar; their sum is minimised.
 
         :param batch: Crops of both domains, on the method's device.
+        """
+
+    def prepare(  # noqa: B027
+        self, *, source: SegmentationDataset, target: SegmentationDataset | None,
+        input_height: int,
+    ) -> None:
+        """
+        Take what is wanted beside the crops, before the first step; by default nothing.
+
+        :param source: The frames that the source crops are cut out of.
+        :param target: The same for the target; None if the method needs none.
+        :param input_height: Short side at which the student sees a frame, pixels.
         """
 
     def after_step(self, step: int) -> None:  # noqa: B027

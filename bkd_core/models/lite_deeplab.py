@@ -20,6 +20,7 @@ class LiteDeepLab(nn.Module):
     :param width: Channels of each branch of the spatial pyramid and of the decoder.
     :param dilations: Dilations of the pyramid's three 3x3 branches at stride 16.
     :param variant: Size of the trunk: 'lite0', 'lite1' or 'lite2'.
+    :param frozen_stages: The trunk's stem and this many stages are not trained.
     :param pretrained: Start the trunk from ImageNet weights.
     """
 
@@ -27,10 +28,12 @@ class LiteDeepLab(nn.Module):
 
     def __init__(
         self, num_classes: int, *, width: int = 256, dilations: tuple[int, ...] = (3, 6, 9),
-        variant: str = 'lite0', pretrained: bool = True,
+        variant: str = 'lite0', frozen_stages: int = 0, pretrained: bool = True,
     ) -> None:
         super().__init__()
-        self.trunk = LiteTrunk(variant=variant, output_stride=16, pretrained=pretrained)
+        self.trunk = LiteTrunk(
+            variant=variant, output_stride=16, frozen_stages=frozen_stages,
+            pretrained=pretrained)
         low, _, _, high = self.trunk.channels
         self.branches = nn.ModuleList([
             nn.Sequential(*conv_bn_relu(high, width)),

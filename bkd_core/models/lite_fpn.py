@@ -21,6 +21,7 @@ class LiteFPN(nn.Module):
     :param width: Channels of the pyramid.
     :param variant: Size of the trunk: 'lite0', 'lite1' or 'lite2'.
     :param num_stages: Stages of the trunk: 5, 6 or 7.
+    :param frozen_stages: The trunk's stem and this many stages are not trained.
     :param pretrained: Start the trunk from ImageNet weights.
     """
 
@@ -28,10 +29,12 @@ class LiteFPN(nn.Module):
 
     def __init__(
         self, num_classes: int, *, width: int = 96, variant: str = 'lite0', num_stages: int = 6,
-        pretrained: bool = True,
+        frozen_stages: int = 0, pretrained: bool = True,
     ) -> None:
         super().__init__()
-        self.trunk = LiteTrunk(variant=variant, num_stages=num_stages, pretrained=pretrained)
+        self.trunk = LiteTrunk(
+            variant=variant, num_stages=num_stages, frozen_stages=frozen_stages,
+            pretrained=pretrained)
         self.laterals = nn.ModuleList(
             nn.Sequential(*conv_bn_relu(channels, width)) for channels in self.trunk.channels)
         self.smooth = nn.ModuleList(

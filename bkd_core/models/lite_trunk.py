@@ -35,6 +35,9 @@ class LiteTrunk(nn.Module):
     :param num_stages: 5, 6 or 7: the fifth is the last at stride 16, the sixth goes to stride
         32, the seventh only widens it (192 to 320 channels, in lite2 208 to 352).
     :param output_stride: 8, 16 or 32; below 32 the last stages dilate instead of striding.
+    :param frozen_stages: The stem and this many stages keep their weights and their batch-norm
+        statistics in training; 0 trains everything. The first stages are the largest part of a
+        step, and their ImageNet features carry over to other domains.
     :param pretrained: Start from ImageNet weights.
     :raises InputError: If there is no such variant or number of stages, or the weights are not
         installed.
@@ -42,13 +45,17 @@ class LiteTrunk(nn.Module):
 
     def __init__(
         self, *, variant: str = 'lite0', num_stages: int = 7, output_stride: int = 32,
-        pretrained: bool = True,
+        frozen_stages: int = 0, pretrained: bool = True,
     ) -> None:
         super().__init__()
         if variant not in STAGE_CHANNELS:
             raise unknown_name('network_options.variant', variant, STAGE_CHANNELS)
         if num_stages not in (5, 6, 7):
             raise InputError(f'network_options.num_stages: got {num_stages}; expected 5, 6 or 7')
+        if not 0 <= frozen_stages <= num_stages:
+            raise InputError(
+                f'network_options.frozen_stages: got {frozen_stages}; expected 0 to {num_stages}, '
+                'the number of stages')
         ensure_torchvision_imports()
         import timm
         network = timm.create_model(
@@ -61,6 +68,20 @@ class LiteTrunk(nn.Module):
         self.blocks = network.blocks[:num_stages]
         self.outputs = (*_LEVELS, num_stages - 1) if num_stages > 5 else _LEVELS
         self.channels = tuple(STAGE_CHANNELS[variant][index] for index in self.outputs)
+        self.frozen_stages = frozen_stages
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> LiteTrunk:
+        """
+        Switch between training and evaluation; frozen stages stay in evaluation.
+
+        :param mode: True for training.
+        """
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
@@ -77,6 +98,11 @@ class LiteTrunk(nn.Module):
             if index in self.outputs:
                 outputs.append(features)
         return tuple(outputs)
+
+    def _frozen(self) -> tuple[nn.Module, ...]:
+        if self.frozen_stages == 0:
+            return ()
+        return (self.conv_stem, self.bn1, *self.blocks[:self.frozen_stages])
 
 
 def _imagenet_weights(network: nn.Module, variant: str) -> dict[str, Tensor]:

@@ -65,6 +65,8 @@ class Trainer:
             augment=PhotometricAugmentation(
                 color_jitter=config.augmentation.color_jitter, blur=config.augmentation.blur),
             loss_stride=config.loss_stride)
+        self.method.prepare(
+            source=source, target=self.target, input_height=config.model.input_height)
         self.optimizer = build_optimizer(student, config.optimizer)
         self.config_hash = fingerprint(to_yaml(config))
         self.step = 0

@@ -23,6 +23,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     'mining.gamma': (0.5, 1.0, 2.0),
     'mining.share': (0.0, 0.5, 1.0),
     'confidence_cap': (0.0, 1.0, 2.0),
+    'teacher_view': ('frame', 'crop'),
     STUDENT_INIT: ('imagenet', 'source_only', 'teacher'),
 }
 # Without these a setting has no effect.

@@ -33,6 +33,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     f'{BKD}_without_target_flow': {'lambda_target': 0.0},
     f'{BKD}_without_mining': {'mining': {'form': 'none', 'share': 0.0}},
     f'{BKD}_without_entropy': {'lambda_entropy': 0.0},
+    f'{BKD}_without_whole_frames': {'teacher_view': 'crop'},
 }
 GROUPS = {'ablation': tuple(ABLATIONS)}
 EXPORT_AND_MEASURE_S = 40  # what a run takes beside its steps, on two cores
