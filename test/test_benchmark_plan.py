@@ -9,10 +9,19 @@ from pathlib import Path
 
 from bkd_core.benchmarks.adaptation import load_protocol, plan_runs
 from bkd_core.benchmarks.adaptation.benchmark import check_data
-from bkd_core.benchmarks.adaptation.plan import ABLATIONS, all_methods, BKD, TEACHERS
+from bkd_core.benchmarks.adaptation.plan import (
+    ABLATIONS,
+    all_methods,
+    BKD,
+    COMPACT,
+    LARGE,
+    LARGE_FLOOR,
+    TEACHERS,
+)
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
+from bkd_core.models import build_network
 from bkd_core.training.checkpoint import fingerprint
 import pytest
 import yaml
@@ -59,7 +68,8 @@ def test_every_shipped_protocol_plans_all_methods(path, budget):
         assert run.config.target != run.config.source or run.stage == 'oracle'
         assert run.config.method.name == (
             'source_only' if run.stage in ('oracle', 'source_only')
-            else BKD if run.stage == 'student' else TEACHERS[run.method]['method']['name'])
+            else BKD if run.stage == 'student' else 'self_training' if run.method == LARGE
+            else TEACHERS[run.method]['method']['name'])
     if budget == 'cpu':
         assert max(run.minutes for run in runs) < MOST_MINUTES
 
@@ -93,6 +103,29 @@ def test_what_a_method_builds_on_is_planned_with_it():
     assert keys(plan('self_training', BKD, seeds=(3,))) == [
         ('source_only', None, 3), ('self_training', None, 3), (BKD, 'self_training', 3)]
     assert keys(plan('oracle')) == [('oracle', None, 0)]
+
+
+def test_the_compact_student_has_a_fifth_of_its_teachers_parameters_at_most():
+    runs = plan(COMPACT)
+    assert keys(runs) == [(LARGE_FLOOR, None, 0), (LARGE, None, 0), (COMPACT, LARGE, 0)]
+    floor, teacher, student = runs
+    assert teacher.config.model.init == f'stage:{floor.name}'
+    assert student.config.method.teacher == f'stage:{teacher.name}'
+    assert student.config.model.init is None
+    assert teacher.config.method == only(plan('self_training'), 'self_training').config.method
+    assert replace(student.config.method, teacher='') == replace(
+        only(plan('self_training', BKD), BKD).config.method, teacher='')
+    large, small = (
+        sum(weight.numel() for weight in build_network(
+            model.network, 9, **{**model.options, 'pretrained': False}).parameters())
+        for model in (teacher.config.model, student.config.model))
+    assert small < 5e6 and 5 * small <= large
+
+
+@pytest.mark.parametrize('init', ['source_only', 'teacher'])
+def test_the_compact_student_starts_from_imagenet_whatever_others_start_from(init):
+    runs = plan(COMPACT, protocol=replace(STREETS, student_init=init))
+    assert only(runs, COMPACT).config.model.init is None
 
 
 def test_the_ablation_switches_one_part_off_and_includes_the_whole():

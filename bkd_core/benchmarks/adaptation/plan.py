@@ -35,6 +35,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     f'{BKD}_without_entropy': {'lambda_entropy': 0.0},
     f'{BKD}_without_whole_frames': {'teacher_view': 'crop'},
 }
+# A pair of other networks: the student has a seventh of its teacher's parameters.
+LARGE_FLOOR = 'source_only_large'
+LARGE = 'self_training_large'
+COMPACT = f'{BKD}_compact'
+_LARGE_MODEL = {'network': 'lite_deeplab', 'options': {'variant': 'lite2'}}  # 5.3 M
+_COMPACT_MODEL = {'network': 'lite_fpn', 'options': {'num_stages': 5}}  # 0.74 M
 GROUPS = {'ablation': tuple(ABLATIONS)}
 EXPORT_AND_MEASURE_S = 40  # what a run takes beside its steps, on two cores
 
@@ -84,7 +90,7 @@ class Run:
 
 def all_methods() -> tuple[str, ...]:
     """Return the names that a user may choose from, apart from groups."""
-    return (*TEACHERS, ORACLE, BKD, *ABLATIONS)
+    return (*TEACHERS, ORACLE, BKD, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
 
 
 def plan_runs(
@@ -96,7 +102,8 @@ def plan_runs(
     :param protocol: From `load_protocol`.
     :param budget: Name of one of its budgets.
     :param methods: What to measure; none for all. BKD learns from every teacher that is named,
-        or from all if none is; the ablation from the protocol's `ablation_teacher`.
+        or from all if none is; the ablation from the protocol's `ablation_teacher`, the compact
+        student from the large teacher.
     :param seeds: One run of each for each of them.
     :raises InputError: If a name is unknown or settings are wrong.
     """
@@ -104,11 +111,13 @@ def plan_runs(
     planner = Planner(protocol, protocol.budget(budget))
     teachers = [name for name in TEACHERS if name in chosen] or list(TEACHERS)
     for seed in dict.fromkeys(seeds):
-        for name in (*TEACHERS, ORACLE):
+        for name in (*TEACHERS, ORACLE, LARGE_FLOOR, LARGE):
             if name in chosen:
                 planner.add(name, None, seed)
         for teacher in teachers if BKD in chosen else ():
             planner.add(BKD, teacher, seed)
+        if COMPACT in chosen:
+            planner.add(COMPACT, LARGE, seed)
         ablations = [name for name in ABLATIONS if name in chosen]
         for name in (BKD, *ablations) if ablations else ():  # the whole is what they lack parts of
             planner.add(name, protocol.ablation_teacher, seed)
@@ -135,7 +144,8 @@ class Planner:
             raise unknown_name(
                 f"ablation_teacher of protocol '{protocol.name}'", protocol.ablation_teacher,
                 TEACHERS)
-        for names in (protocol.methods, budget.methods, {*budget.seconds_per_step} - {*STAGES}):
+        timed = {*budget.seconds_per_step} - {*STAGES}
+        for names in (protocol.methods, budget.methods, budget.runs, timed):
             for name in names:
                 if name not in all_methods():
                     raise unknown_name('method of the benchmark', name, all_methods())
@@ -178,8 +188,8 @@ class Planner:
         if stage == 'student':
             needs.append(self._run(teacher, None, seed))
             values['method'] = {**values['method'], 'teacher': f'stage:{needs[0].name}'}
-        init = self._init(stage, change)
-        base = self._base(init, teacher, seed)
+        init = self._init(method, stage, change)
+        base = self._base(init, LARGE_FLOOR if method == LARGE else 'source_only', teacher, seed)
         if base is not None:
             needs.append(base)
             values['model'] = {**values.get('model', {}), 'init': f'stage:{base.name}'}
@@ -204,6 +214,8 @@ class Planner:
         """Return the plain settings of a run, still without what it builds on."""
         values = merge(self.protocol.settings, self.budget.settings)
         values = merge(values, self.budget.stages.get(stage, {}))
+        for name in _names(method):
+            values = merge(values, self.budget.runs.get(name, {}))
         if stage == 'oracle':
             values['source'] = self.protocol.oracle
         values = merge(values, _keys(method))
@@ -213,33 +225,49 @@ class Planner:
         """Return what the protocol, its budget and an ablation change in a method's settings."""
         changes: dict[str, Any] = {}
         for more in (self.protocol.methods, self.budget.methods):
-            for name in (BKD, method) if method in ABLATIONS else (method,):
+            for name in _names(method):
                 changes = merge(changes, more.get(name, {}))
         # The ablation comes last, so that nothing switches the part on again.
         return merge(changes, ABLATIONS.get(method, {}))
 
-    def _init(self, stage: str, change: Change | None) -> str:
+    def _init(self, method: str, stage: str, change: Change | None) -> str:
         """Return what a run starts from."""
+        if method == COMPACT:  # no other run has its network
+            return 'imagenet'
         inits = {'teacher': self.protocol.teacher_init, 'student': self.protocol.student_init}
         changed = change.settings if change else {}
         return changed.get(STUDENT_INIT, inits.get(stage, 'imagenet'))
 
-    def _base(self, init: str, teacher: str | None, seed: int) -> Run | None:
+    def _base(self, init: str, floor: str, teacher: str | None, seed: int) -> Run | None:
         """Return the run whose weights a run starts from; None for ImageNet."""
         if init == 'imagenet':
             return None
-        return self._run('source_only' if init == 'source_only' else teacher, None, seed)
+        return self._run(floor if init == 'source_only' else teacher, None, seed)
+
+
+# Methods that are another with other networks or a part switched off, and share its settings.
+_VARIANTS = {
+    LARGE_FLOOR: 'source_only', LARGE: 'self_training', COMPACT: BKD,
+    **dict.fromkeys(ABLATIONS, BKD)}
+
+
+def _names(method: str) -> tuple[str, ...]:
+    """Return the methods whose settings a method has, its own last."""
+    return (_VARIANTS[method], method) if method in _VARIANTS else (method,)
 
 
 def _stage(method: str) -> str:
+    method = _VARIANTS.get(method, method)
     if method in ('source_only', ORACLE):
         return method
-    if method in TEACHERS:
-        return 'teacher'
-    return 'student'
+    return 'teacher' if method in TEACHERS else 'student'
 
 
 def _keys(method: str) -> dict[str, Any]:
+    if method in (LARGE_FLOOR, LARGE):
+        return {**TEACHERS[_VARIANTS[method]], 'model': _LARGE_MODEL}
+    if method == COMPACT:
+        return {'method': {'name': BKD}, 'model': _COMPACT_MODEL}
     if method in TEACHERS:
         return TEACHERS[method]
     return {'method': {'name': 'source_only' if method == ORACLE else BKD}}

@@ -31,6 +31,7 @@ class Budget:
     :param settings: Keys of an experiment file that hold in this budget.
     :param stages: More such keys by stage, see `STAGES`.
     :param methods: Settings of methods in this budget, by the benchmark's name of the method.
+    :param runs: More keys of an experiment file, by the benchmark's name of the method.
     :param seconds_per_step: What a step is expected to take, by stage, and by method
         where one differs; for estimates only.
     """
@@ -39,6 +40,7 @@ class Budget:
     settings: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds_per_step: dict[str, float] = field(default_factory=dict)
 
 
@@ -108,7 +110,7 @@ def load_protocol(name: str | Path) -> Protocol:
     budgets = {
         str(key): _read_budget(str(key), budget, shared, path)
         for key, budget in values['budgets'].items()}
-    _check_methods(values, f'{path}: methods')
+    _check_methods(values, 'methods', str(path))
     mine = {key: value for key, value in values.items() if key in own and key != 'budgets'}
     try:
         return Protocol(
@@ -134,13 +136,16 @@ def _read_budget(name: str, values: Any, shared: set[str], path: Path) -> Budget
     where = f'{path}: budgets.{name}'
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected 'key: value' lines; got {values!r}")
-    _check_keys(values, {*shared, *STAGES, 'methods', 'seconds_per_step'}, f'{where}: key')
+    _check_keys(
+        values, {*shared, *STAGES, 'methods', 'runs', 'seconds_per_step'}, f'{where}: key')
     stages = {stage: values[stage] for stage in STAGES if stage in values}
-    for stage, settings in stages.items():
+    _check_methods(values, 'methods', where)
+    _check_methods(values, 'runs', where)
+    runs = values.get('runs', {})
+    for part, settings in (*stages.items(), *((f'runs.{name}', runs[name]) for name in runs)):
         if not isinstance(settings, dict):
-            raise InputError(f"{where}.{stage}: expected 'key: value' lines; got {settings!r}")
-        _check_keys(settings, shared, f'{where}.{stage}: key')
-    _check_methods(values, f'{where}.methods')
+            raise InputError(f"{where}.{part}: expected 'key: value' lines; got {settings!r}")
+        _check_keys(settings, shared, f'{where}.{part}: key')
     seconds = values.get('seconds_per_step', {})
     if not isinstance(seconds, dict) or not {*STAGES} <= {*seconds} or not all(
             isinstance(value, (int, float)) and value > 0 for value in seconds.values()):
@@ -148,15 +153,18 @@ def _read_budget(name: str, values: Any, shared: set[str], path: Path) -> Budget
             f'{where}.seconds_per_step: got {seconds!r}; expected seconds above 0 for each of '
             f'{list(STAGES)}')
     return Budget(
-        name=name, stages=stages, methods=values.get('methods', {}), seconds_per_step=seconds,
+        name=name, stages=stages, methods=values.get('methods', {}), runs=runs,
+        seconds_per_step=seconds,
         settings={key: value for key, value in values.items() if key in shared})
 
 
-def _check_methods(values: dict[str, Any], where: str) -> None:
-    methods = values.get('methods', {})
+def _check_methods(values: dict[str, Any], key: str, where: str) -> None:
+    methods = values.get(key, {})
     if not isinstance(methods, dict) or not all(
             isinstance(settings, dict) for settings in methods.values()):
-        raise InputError(f"{where}: expected 'method: settings' lines; got {methods!r}")
+        separator = '.' if 'budgets' in where else ': '
+        raise InputError(
+            f"{where}{separator}{key}: expected 'method: settings' lines; got {methods!r}")
 
 
 def _check_keys(values: dict[str, Any], known: set[str], kind: str) -> None:

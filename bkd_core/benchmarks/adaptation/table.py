@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from bkd_core import atomic
-from bkd_core.benchmarks.adaptation.plan import ABLATIONS, BKD, ORACLE, TEACHERS
+from bkd_core.benchmarks.adaptation.plan import (
+    ABLATIONS,
+    BKD,
+    COMPACT,
+    LARGE,
+    LARGE_FLOOR,
+    ORACLE,
+    TEACHERS,
+)
 from bkd_core.benchmarks.adaptation.results import LINES, read_lines
 from bkd_core.benchmarks.adaptation.rows import closed_share, gains, Row, rows_of, Sample
 from bkd_core.errors import InputError
@@ -149,7 +157,8 @@ def _notes(rows: list[Row], num_outdated: int) -> list[str]:
 def _missing(rows: list[Row]) -> list[str]:
     present = {row.key for row in rows}
     expected = [
-        *((name, None) for name in (*TEACHERS, ORACLE)), *((BKD, name) for name in TEACHERS)]
+        *((name, None) for name in (*TEACHERS, ORACLE, LARGE_FLOOR, LARGE)),
+        *((BKD, name) for name in TEACHERS), (COMPACT, LARGE)]
     missing = [Row.title_of(*key) for key in expected if key not in present]
     return missing + [
         name for name in ABLATIONS if name not in {row.method for row in rows}]
@@ -157,10 +166,10 @@ def _missing(rows: list[Row]) -> list[str]:
 
 def _place(row: Row) -> tuple:
     """Return what a section's rows are sorted by: floor, each teacher and its student, oracle."""
-    teachers = list(TEACHERS)
+    teachers = [*TEACHERS, LARGE_FLOOR, LARGE]
     first = row.teacher or row.method
     group = teachers.index(first) if first in teachers else len(teachers)
-    kinds = [None, BKD, *ABLATIONS]
+    kinds = [None, BKD, COMPACT, *ABLATIONS]
     kind = kinds.index(row.method) if row.method in kinds else 0
     return row.method == ORACLE, group, first, kind, row.method
 
