@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ import sys
 from bkd_core import experiment
 from bkd_core.__main__ import main
 from bkd_core.benchmarks.adaptation import benchmark, load_protocol, plan_runs, run_adaptation
+from bkd_core.benchmarks.adaptation.pictures import write_picture
 from bkd_core.benchmarks.adaptation.plan import BKD
 from bkd_core.benchmarks.adaptation.results import FIELDS, LINES, read_lines
 from bkd_core.datasets import paired_files
@@ -34,7 +36,7 @@ SEEDS = (0, 1)
 TINY = {
     'model': {'network': 'tiny', 'input_height': 64},
     'augmentation': {'crop_size': [32, 32], 'color_jitter': 0.0, 'blur': 0.0},
-    'batch_size': 2, 'device': 'cpu', 'precision': 'float32',
+    'batch_size': 2, 'device': 'cpu', 'precision': 'float32', 'show_frames': True,
     'budgets': {'cpu': {
         'steps': 4, 'checkpoint_steps': 2,
         'seconds_per_step': dict.fromkeys(('source_only', 'oracle', 'teacher', 'student'), 1)}}}
@@ -178,6 +180,15 @@ def test_the_table_and_the_picture_lie_beside_the_lines(finished):
     assert '(adaptation_dusk_cpu.jpg)' in text
     # frame, truth and four networks side by side, three frames below each other
     assert picture.shape[1] > 6 * 96 and picture.shape[0] > 3 * 64 and picture.std() > 20
+
+
+def test_a_picture_without_frames_shows_the_networks_colours_only(copied):
+    protocol, runs = copied.plan()
+    shown = write_picture(
+        replace(protocol, show_frames=False), 'cpu', runs, copied.output / 'dusk_cpu',
+        copied.results, copied.data)
+    width = cv2.imread(str(shown)).shape[1]
+    assert 4 * 96 <= width < 5 * 96  # four networks, no frame, no truth
 
 
 def test_a_finished_run_is_not_made_again(finished, monkeypatch):

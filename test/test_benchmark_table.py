@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 import json
+from xml.etree import ElementTree
 
 from bkd_core.benchmarks.adaptation.plan import BKD
 from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
 from bkd_core.benchmarks.adaptation.table import write_table
 from bkd_core.errors import InputError
 import pytest
+
+SVG = '{http://www.w3.org/2000/svg}'
 
 
 def line(method, seed, miou, teacher=None, **changes):
@@ -57,6 +60,35 @@ def test_the_tables_values_are_those_worked_by_hand(tmp_path):
         (BKD, 'self_training'): [
             '3', '40.0 ± 4.4', '+2.0 ± 1.0 (n = 3)', '40 %', '300', '2.4', '1.5'],
         ('oracle', '-'): ['3', '52.0 ± 0.0', '-', '-', '300', '2.4', '1.5']}
+
+
+def test_the_chart_places_every_seed_and_mean_on_its_axis(tmp_path):
+    text = table_of(tmp_path, FLOOR + TEACHER + STUDENT + ORACLE)
+    assert '![From each teacher to its student](adaptation_p_cpu.svg)' in text
+    chart = ElementTree.parse(tmp_path / 'adaptation_p_cpu.svg').getroot()
+    ticks = {
+        part.text: float(part.get('x')) for part in chart.iter(f'{SVG}text')
+        if part.text.isdigit()}
+    assert {'35', '55'} <= ticks.keys()
+
+    def place(percent):
+        return ticks['35'] + (percent - 35) / 20 * (ticks['55'] - ticks['35'])
+
+    dots = [
+        (float(dot.get('cx')), dot.get('r')) for dot in chart.iter(f'{SVG}circle')]
+    expected = [(place(value), '3') for value in (36, 36, 42)] + [(place(38), '6')] + [
+        (place(value), '3') for value in (38, 37, 45)] + [(place(40), '6')]
+    for (x, radius), (wanted, size) in zip(dots, expected):
+        assert x == pytest.approx(wanted, abs=0.11) and radius == size
+    line, = (
+        part for part in chart.iter(f'{SVG}line') if part.get('stroke-width') == '2')
+    assert float(line.get('x1')) == pytest.approx(place(38), abs=0.11)
+    assert float(line.get('x2')) == pytest.approx(place(40), abs=0.11)
+
+
+def test_a_section_without_a_student_has_no_chart(tmp_path):
+    assert '.svg' not in table_of(tmp_path, FLOOR + ORACLE)
+    assert not list(tmp_path.glob('*.svg'))
 
 
 def test_a_single_seed_has_no_spread_and_is_called_too_few(tmp_path):

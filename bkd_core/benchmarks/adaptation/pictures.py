@@ -30,7 +30,7 @@ def write_picture(
     """
     Write a grid: a row for each of some frames, a column for each network of the first seed.
 
-    :param protocol: The protocol; its `credit` stands above the frames.
+    :param protocol: The protocol; its `credit` stands above the frames, if it shows them.
     :param budget: Name of the budget.
     :param runs: From `plan_runs`; those without a model and the ablation are left out.
     :param folder: Their model directories.
@@ -51,14 +51,17 @@ def write_picture(
     tiles = []
     for index in np.linspace(0, len(validation) - 1, NUM_FRAMES).astype(int).tolist():
         frame = validation.image(index)
+        answers = [(title, network(frame).labels) for title, network in networks]
+        if not protocol.show_frames:
+            tiles += [(title, colorize(labels, space)) for title, labels in answers]
+            continue
         truth = colorize(mapping[validation.labels(index)], space)
         tiles += [(protocol.credit or 'frame', frame), (f'truth (networks: seed {seed})', truth)]
         tiles += [
-            (title, overlay(frame, network(frame).labels, space, opacity=0.7))
-            for title, network in networks]
+            (title, overlay(frame, labels, space, opacity=0.7)) for title, labels in answers]
     tiles = [(title, _shrink(image)) for title, image in tiles]
     path = results / picture_name(protocol.name, budget)
-    atomic.write_bytes(path, encode_jpeg(panel(tiles, columns=2 + len(networks))))
+    atomic.write_bytes(path, encode_jpeg(panel(tiles, columns=len(tiles) // NUM_FRAMES)))
     return path
 
 

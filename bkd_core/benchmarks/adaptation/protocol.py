@@ -60,6 +60,8 @@ class Protocol:
     :param ablation_teacher: The method whose teacher the ablation's students learn from.
     :param methods: Settings of methods, by the benchmark's name of the method.
     :param credit: Whose frames the pictures show, and their licence.
+    :param show_frames: Show frames and their true labels in pictures; off for data that may not
+        be passed on, of which only the networks' answers are then shown.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Protocol:
     ablation_teacher: str = 'self_training'
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     credit: str = ''
+    show_frames: bool = True
 
     def __post_init__(self) -> None:
         """Check the choices."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from bkd_core import atomic
+from bkd_core.benchmarks.adaptation.chart import draw_chart
 from bkd_core.benchmarks.adaptation.plan import (
     ABLATIONS,
     BKD,
@@ -38,7 +39,7 @@ training on the labelled target), over the seeds that all three have.
 
 def write_table(results: Path) -> Path:
     """
-    Write `adaptation.md` beside the record.
+    Write `adaptation.md` and its charts beside the record.
 
     :param results: Folder of the record.
     :return: Path of the table.
@@ -73,6 +74,11 @@ def _section(
     rows = sorted(rows, key=_place)
     main = [row for row in rows if row.method not in ABLATIONS]
     text = [f'## {protocol}, budget {budget}', '', *_main_table(main), '']
+    chart = draw_chart(f'{protocol}, budget {budget}', rows)
+    if chart is not None:
+        path = (results / picture_name(protocol, budget)).with_suffix('.svg')
+        atomic.write_text(path, chart)
+        text += [f'![From each teacher to its student]({path.name})', '']
     if (results / picture_name(protocol, budget)).is_file():
         text += [f'![Frames and labels]({picture_name(protocol, budget)})', '']
     ablation = _ablation_table(rows)
