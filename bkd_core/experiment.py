@@ -33,6 +33,7 @@ from bkd_core.training.checkpoint import CHECKPOINT
 from torch import nn
 
 LOCK = '.lock'
+BUILT_ON = 'built_on.json'
 
 
 def run_experiment(
@@ -72,10 +73,12 @@ def run_stage(
     :param directory: The model directory; 'stage:OTHER' is the directory OTHER beside it.
     :param data_root: Folder that the data sets' roots are relative to.
     :return: Its scores on the validation set.
-    :raises InputError: If the folder belongs to other settings, or data is missing.
+    :raises InputError: If the folder belongs to other settings or was built on other models, or
+        data is missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _only_process(directory):
+        _check_base(config, directory)
         if (directory / model_directory.METRICS).exists():
             return _read_finished(config, directory)
         return _run_stage(name, config, directory, data_root)
@@ -122,6 +125,27 @@ def _only_process(directory: Path) -> Iterator[None]:
             yield
         finally:
             (directory / LOCK).unlink(missing_ok=True)
+
+
+def _check_base(config: TrainingConfig, directory: Path) -> None:
+    """Note which models a run builds on; refuse to go on if they are others than before."""
+    teacher = getattr(config.method, 'teacher', None) or ()
+    names = (config.model.init, *((teacher,) if isinstance(teacher, str) else teacher))
+    now = {}
+    for name in filter(None, names):
+        path = Path(_directory('', name, directory.parent))
+        path = path if path.is_file() else path / model_directory.WEIGHTS
+        if path.is_file():
+            now[name] = model_directory.file_hash(path)
+    file = directory / BUILT_ON
+    before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
+    for name, known in before.items():
+        if now.get(name, known) != known:
+            raise InputError(
+                f"{directory}: this run was begun with another '{name}' than the one that is "
+                'there now. Delete the folder to train it again, or give another --output')
+    if now and not before:
+        atomic.write_text(file, json.dumps(now, indent=1))
 
 
 def write_model(

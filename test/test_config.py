@@ -168,6 +168,7 @@ def test_a_value_out_of_its_range_is_named_by_its_full_path(kind, values, settin
     (['--augmentation.flip', 'false'], lambda c: c.augmentation.flip is False),
     (['--source.root', '2024'], lambda c: c.source.root == '2024'),
     (['--model.options.width', '48'], lambda c: c.model.options == {'width': 48}),
+    (['--model.options.num_stages', '5'], lambda c: c.model.options == {'num_stages': 5}),
     (['--model.init', 'runs/a'], lambda c: c.model.init == 'runs/a'),
     (['--model.init', 'null'], lambda c: c.model.init is None),
     (['--source.options.num-frames', '3'],

@@ -76,7 +76,7 @@ def test_each_stage_becomes_a_complete_model_directory(finished):
     for name, config in STAGES.items():
         assert {path.name for path in (output / name).iterdir()} == {
             'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
-            'MODEL_CARD.md', 'log.jsonl'}
+            'MODEL_CARD.md', 'log.jsonl', *(['built_on.json'] if name == 'student' else [])}
         assert load_experiment(output / name / 'config.yaml') == {'model': config}
         assert len(read_log(output / name)) == 4
         spec = model_directory.read_spec(output / name)
@@ -118,6 +118,26 @@ def test_a_finished_stage_with_other_settings_is_refused(finished, monkeypatch):
     changed = {**STAGES, 'source_only': replace(SOURCE_ONLY, steps=5)}
     with pytest.raises(InputError, match='source_only: a finished model with other settings'):
         run(finished[0], changed)
+
+
+@pytest.mark.parametrize('is_finished', [True, False])
+def test_a_stage_whose_teacher_was_trained_again_is_refused(copied, monkeypatch, is_finished):
+    if not is_finished:
+        (copied / 'student' / 'metrics.json').unlink()
+    shutil.rmtree(copied / 'source_only')
+    other = replace(SOURCE_ONLY, seed=7)
+    changed = {'source_only': other, 'student': STUDENT}
+    run(copied, changed, only=('source_only',))
+    forbid_training(monkeypatch)
+    with pytest.raises(InputError, match="student: this run was begun with another "
+                                         "'stage:source_only'.*Delete the folder"):
+        run(copied, changed)
+
+
+def test_a_finished_stage_is_read_also_without_its_teacher(copied, monkeypatch):
+    forbid_training(monkeypatch)
+    shutil.rmtree(copied / 'source_only')
+    assert list(run(copied, only=('student',))) == ['student']
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path):

@@ -27,18 +27,21 @@ from bkd_core.export import (  # noqa: E402
 from bkd_core.models import build_network, MODELS, save_weights  # noqa: E402
 
 # Without weights from elsewhere; the third network is for GPUs and has 59 M parameters.
-NETWORKS = sorted(set(MODELS) - {'deeplab_resnet101'})
+NETWORKS = [
+    *((name, {}) for name in sorted(set(MODELS) - {'deeplab_resnet101'})),
+    ('lite_fpn', {'num_stages': 5})]
 
 
-def make_spec(network):
+def make_spec(network, options=None):
     return ModelSpec(
-        name='trial', network=network, label_space=get_label_space('street9'), input_height=64)
+        name='trial', network=network, network_options=options or {},
+        label_space=get_label_space('street9'), input_height=64)
 
 
-def make_network(name):
+def make_network(name, options=None):
     """Return a network whose weights and batch-norm statistics are away from their defaults."""
     torch.manual_seed(0)
-    network = build_network(name, 9, pretrained=False)
+    network = build_network(name, 9, **(options or {}), pretrained=False)
     network.train()
     with torch.no_grad():
         for _ in range(3):
@@ -46,11 +49,11 @@ def make_network(name):
     return network.eval()
 
 
-@pytest.fixture(scope='module', params=NETWORKS)
+@pytest.fixture(scope='module', params=NETWORKS, ids=str)
 def exported(request, tmp_path_factory):
     """Return a network, its spec and the file that was exported from it."""
-    network, spec = make_network(request.param), make_spec(request.param)
-    path = tmp_path_factory.mktemp(request.param) / ONNX
+    network, spec = make_network(*request.param), make_spec(*request.param)
+    path = tmp_path_factory.mktemp(request.param[0]) / ONNX
     export_onnx(network, spec, path)
     return network, spec, path
 
