@@ -53,6 +53,10 @@ class FrameWatch:
                 f'{size[1]}x{size[0]}; labels follow it. Check the camera if this is not meant',
                 throttle_duration_sec=WARNING_PERIOD_S)
 
+    def close(self) -> None:
+        """Stop watching."""
+        self._node.destroy_timer(self._timer)
+
     def _check(self) -> None:
         limit_s = self._node.get_parameter('no_frame_warning_s').value
         silent_s = time.monotonic() - self._last_frame_s

@@ -67,9 +67,14 @@ class Setting:
 IMAGE_TRANSPORTS = ('raw', 'compressed')
 
 SEGMENTATION = {
+    'autostart': Setting(
+        default=True,
+        description='Configure and activate by itself; false waits for a lifecycle manager.'),
     'model': Setting(
-        default='default',
-        description="Model directory, or 'default' for the student that comes along."),
+        default='default', is_live=True, is_required=True,
+        description="Model directory, or 'default' for the student that comes along. Changed "
+                    'while the node runs, the new model is loaded beside the old one and takes '
+                    'its place when it is warm.'),
     'runtime': Setting(
         default='auto', choices=('auto', 'onnxruntime', 'torch'),
         description='What runs the network; auto takes ONNX Runtime if the model has an ONNX '
@@ -82,16 +87,35 @@ SEGMENTATION = {
     'input_height': Setting(
         default=0, minimum=0, maximum=4096,
         description="Short side of what the network sees, pixels; 0 is the model's own."),
+    'image_topics': Setting(
+        default=['image'], is_required=True,
+        description="The cameras' image topics. Of one camera the outputs are ~/labels and so "
+                    'on, of several ~/NAME/labels, NAME being what tells their topics apart.'),
     'image_transport': Setting(
         default='raw', choices=IMAGE_TRANSPORTS,
-        description="raw subscribes to 'image' (Image), compressed to 'image/compressed' "
-                    '(CompressedImage).'),
+        description="raw subscribes to each topic (Image), compressed to its '/compressed' "
+                    "(CompressedImage); a topic that ends in '/compressed' is always taken so."),
+    'output_size': Setting(
+        default='frame', choices=('frame', 'network'),
+        description="Size of the outputs: the frame's, or what the network sees, which is less "
+                    'work; camera_info is scaled accordingly.'),
+    'region_of_interest': Setting(
+        default=[0.0, 0.0, 1.0, 1.0],
+        description='Left, top, right and bottom of the part that is labelled, as shares of '
+                    'width and height; the rest gets 255.'),
+    'max_rate': Setting(
+        default=0.0, minimum=0.0, maximum=1000.0, is_live=True,
+        description='Most frames per second of each camera; 0 is no limit.'),
+    'confidence_threshold': Setting(
+        default=0.0, minimum=0.0, maximum=1.0, is_live=True,
+        description='Pixels whose label is less probable get 255.'),
     'overlay_opacity': Setting(
         default=0.5, minimum=0.0, maximum=1.0, is_live=True,
         description='Opacity of the colours on ~/overlay.'),
     'no_frame_warning_s': Setting(
         default=5.0, minimum=0.0, maximum=3600.0, is_live=True,
-        description='Warn when no frame came for so many seconds; 0 never warns.'),
+        description='Warn, and be STALE in /diagnostics, when no frame came for so many seconds; '
+                    '0 never warns.'),
 }
 
 PLAYER = {

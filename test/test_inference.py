@@ -14,7 +14,7 @@ from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_core.inference.onnx_runtime import OnnxRuntime
 from bkd_core.inference.segmenter import resize_frame
-from bkd_core.inference.upsampling import labels_and_confidence, mean_entropy
+from bkd_core.inference.upsampling import labels_and_confidence, mean_certainty
 from bkd_core.model_directory import ONNX, read_spec, WEIGHTS, write_spec
 import cv2
 from fixtures_models import nearest_color_network, write_tiny_model
@@ -111,14 +111,15 @@ def test_huge_logits_stay_finite():
     labels, confidence = labels_and_confidence(logits, 1, 4)
     np.testing.assert_array_equal(labels, [[0, 0, 1, 1]])
     np.testing.assert_array_equal(confidence, np.full((1, 4), 255))
-    assert mean_entropy(logits) == 0
+    assert mean_certainty(logits) == (0, 1)
 
 
-def test_mean_entropy_is_the_logarithm_of_equally_likely_classes():
+def test_mean_certainty_of_equally_likely_classes_by_hand():
     logits = np.full((5, 2, 2), -7, np.float32)
-    assert mean_entropy(logits) == pytest.approx(np.log(5))
+    assert mean_certainty(logits) == pytest.approx((np.log(5), 1 / 5))
     logits[:2, 0] = 60  # in the first row two classes share everything
-    assert mean_entropy(logits) == pytest.approx((np.log(2) + np.log(5)) / 2)
+    assert mean_certainty(logits) == pytest.approx(
+        ((np.log(2) + np.log(5)) / 2, (1 / 2 + 1 / 5) / 2))
 
 
 def test_a_painted_frame_comes_back_as_its_labels(segmenter):

@@ -155,7 +155,8 @@ def test_the_topics_of_the_table_are_the_running_nodes(transport, camera, tmp_pa
     section = sections(README, 'The ROS 2 node')
     rows = re.findall(r'^\| `(\S+)`(?: \(in\))? \| `([^`]+)`', section, re.M)
     outputs = {row for row in rows if row[0].startswith('~/')}
-    assert len(outputs) == 4 and camera in rows
+    assert len(outputs) == 6 and camera in rows
+    assert ('/diagnostics', 'diagnostic_msgs/DiagnosticArray') in rows
     published, subscribed = topics_of_node(write_tiny_model(tmp_path), transport)
     assert outputs <= published
     assert camera in subscribed
@@ -164,6 +165,7 @@ def test_the_topics_of_the_table_are_the_running_nodes(transport, camera, tmp_pa
 def topics_of_node(model: Path, transport: str) -> tuple[set, set]:
     """Return (topic, type) of what a running segmentation node publishes and subscribes to."""
     from bkd_ros.segmentation_node import SegmentationNode
+    from fixtures_ros import wait_until
     import rclpy
     from rclpy.context import Context
     context = Context()
@@ -173,6 +175,9 @@ def topics_of_node(model: Path, transport: str) -> tuple[set, set]:
             rclpy.Parameter('model', value=str(model)),
             rclpy.Parameter('image_transport', value=transport)])
         own = f'/{node.get_name()}/'
+        wait_until(  # the graph lags behind
+            lambda: f'{own}labels' in dict(node.get_publisher_names_and_types_by_node(
+                node.get_name(), node.get_namespace())), 'the labels in the graph')
         found = tuple(
             {(topic.replace(own, '~/').lstrip('/'), types[0].replace('/msg/', '/'))
              for topic, types in ask(node.get_name(), node.get_namespace())}

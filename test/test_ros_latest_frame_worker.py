@@ -20,17 +20,20 @@ class Gate:
         self.let_go = threading.Semaphore(0)
         self.processed = []
         self.errors = []
-        self.worker = LatestFrameWorker(self.process, on_error=self.errors.append)
+        self.replaced = []
+        self.worker = LatestFrameWorker(
+            self.process, on_error=lambda camera, error: self.errors.append((camera, str(error))),
+            on_replace=self.replaced.append)
 
-    def process(self, frame):
+    def process(self, camera, frame):
         self.entered.release()
         assert self.let_go.acquire(timeout=PATIENCE_S)
         self.processed.append(frame)
         if frame == 'bad':
             raise ValueError('bad frame')
 
-    def submit_and_wait(self, frame):
-        self.worker.submit(frame)
+    def submit_and_wait(self, frame, camera='front'):
+        self.worker.submit(camera, frame)
         assert self.entered.acquire(timeout=PATIENCE_S)
 
 
@@ -46,8 +49,8 @@ def gate():
 def test_the_newest_frame_replaces_those_that_wait(gate):
     gate.submit_and_wait(1)
     for frame in (2, 3, 4):
-        gate.worker.submit(frame)
-    assert gate.worker.num_replaced == 2
+        gate.worker.submit('front', frame)
+    assert gate.replaced == ['front', 'front']
     gate.let_go.release()
     assert gate.entered.acquire(timeout=PATIENCE_S)
     gate.let_go.release()
@@ -55,11 +58,24 @@ def test_the_newest_frame_replaces_those_that_wait(gate):
     assert gate.processed == [1, 4]
 
 
+def test_no_camera_keeps_another_from_its_turn(gate):
+    gate.submit_and_wait('a1', 'a')
+    for frame in ('a2', 'b1', 'a3', 'c1', 'b2', 'a4'):
+        gate.worker.submit(frame[0], frame)
+    for _ in range(3):
+        gate.let_go.release()
+        assert gate.entered.acquire(timeout=PATIENCE_S)
+    gate.let_go.release()
+    gate.submit_and_wait('end', 'd')
+    assert gate.processed == ['a1', 'a4', 'b2', 'c1']  # in turn, each camera's newest
+    assert gate.replaced == ['a', 'b', 'a']
+
+
 def test_an_error_is_reported_and_the_next_frame_is_processed(gate):
     gate.submit_and_wait('bad')
     gate.let_go.release()
     gate.submit_and_wait('good')
-    assert [str(error) for error in gate.errors] == ['bad frame']
+    assert gate.errors == [('front', 'bad frame')]
     gate.let_go.release()
     gate.submit_and_wait('another')
     assert gate.processed == ['bad', 'good']
@@ -67,11 +83,11 @@ def test_an_error_is_reported_and_the_next_frame_is_processed(gate):
 
 def test_close_lets_the_frame_in_work_end_and_drops_the_waiting_one(gate):
     gate.submit_and_wait(1)
-    gate.worker.submit(2)
+    gate.worker.submit('front', 2)
     assert not gate.worker.close(timeout_s=0.05)
     gate.let_go.release()
     assert gate.worker.close(timeout_s=PATIENCE_S)
-    gate.worker.submit(3)
+    gate.worker.submit('front', 3)
     assert gate.processed == [1]
 
 
@@ -79,11 +95,11 @@ def test_none_is_a_frame_like_any_other():
     frames = []
     seen = threading.Event()
 
-    def process(frame):
+    def process(camera, frame):
         frames.append(frame)
         seen.set()
-    worker = LatestFrameWorker(process, on_error=frames.append)
-    worker.submit(None)
+    worker = LatestFrameWorker(process, on_error=lambda *error: frames.append(error))
+    worker.submit('front', None)
     assert seen.wait(PATIENCE_S)
     worker.close()
     assert frames == [None]

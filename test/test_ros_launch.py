@@ -22,8 +22,8 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
-from bkd_ros.segmentation_node import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from fixtures_ros import PATIENCE_S, probe, ROOT  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402

@@ -18,8 +18,9 @@ pytest.importorskip('rclpy')
 from bkd_core.inference import Segmenter  # noqa: E402
 from bkd_core.labels import get_label_space  # noqa: E402
 from bkd_core.visualization import overlay  # noqa: E402
+from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
-from bkd_ros.segmentation_node import INPUT_QOS, LATCHED_QOS, OUTPUT_QOS  # noqa: E402
+from bkd_ros.segmentation_node import LATCHED_QOS  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from fixtures_ros import node_process, parameter, probe, ROOT  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
@@ -164,7 +165,7 @@ def test_confidence_and_overlay_have_the_frames_size_and_header(rig, model):
     assert (image_to_rgb(overlays[0]) == tinted).all()
 
 
-def test_opacity_changes_while_the_node_runs_and_the_model_does_not(rig):
+def test_opacity_changes_while_the_node_runs_and_wrong_values_are_refused(rig):
     client = AsyncParameterClient(rig.ears.node, '/rig/segmentation_node')
     rig.ears.wait_until(client.services_are_ready, 'parameter services')
 
@@ -174,7 +175,9 @@ def test_opacity_changes_while_the_node_runs_and_the_model_does_not(rig):
         return future.result().results[0]
     assert set_parameter('overlay_opacity', 0.0).successful
     assert not set_parameter('overlay_opacity', 1.5).successful
-    assert not set_parameter('model', 'other').successful
+    assert not set_parameter('num_threads', 2).successful  # read-only
+    refused = set_parameter('model', '/no/such/model')
+    assert not refused.successful and 'no such directory' in refused.reason
     overlays = rig.ears.subscribe(Image, '/rig/segmentation_node/overlay', OUTPUT_QOS)
     frame, header = street(seed=4), rig.header()
     rig.ears.publish_until(

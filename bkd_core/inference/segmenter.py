@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bkd_core import model_directory
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference.onnx_runtime import OnnxRuntime
-from bkd_core.inference.upsampling import labels_and_confidence, mean_entropy
+from bkd_core.inference.upsampling import labels_and_confidence, mean_certainty
 from bkd_core.model_directory import ModelSpec
 import cv2
 import numpy as np
@@ -35,11 +35,13 @@ class Segmentation:
     :param confidence: (H, W) uint8, 255 times the winner's probability, rounded; None if it
         was not asked for.
     :param mean_entropy: Mean entropy of the network's own output pixels, in nats.
+    :param mean_confidence: Mean probability of their likeliest class, 0 to 1.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     mean_entropy: float
+    mean_confidence: float
 
 
 class Runtime(Protocol):
@@ -115,8 +117,10 @@ class Segmenter:
         logits = self.logits(frame)
         labels, confidence = labels_and_confidence(
             logits, *frame.shape[:2], with_confidence=with_confidence)
+        entropy, certainty = mean_certainty(logits)
         return Segmentation(
-            labels=labels, confidence=confidence, mean_entropy=mean_entropy(logits))
+            labels=labels, confidence=confidence, mean_entropy=entropy,
+            mean_confidence=certainty)
 
     def logits(self, frame: np.ndarray) -> np.ndarray:
         """

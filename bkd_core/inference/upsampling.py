@@ -31,18 +31,19 @@ def labels_and_confidence(
     return labels, _confidence(logits, largest) if with_confidence else None
 
 
-def mean_entropy(logits: np.ndarray) -> float:
+def mean_certainty(logits: np.ndarray) -> tuple[float, float]:
     """
-    Return the mean Shannon entropy of the coarse pixels' class probabilities.
+    Return the mean Shannon entropy and the mean confidence of the coarse pixels.
 
     :param logits: (C, h, w) float32.
-    :return: Nats, from 0 (certain) to log C (no idea).
+    :return: Entropy in nats, from 0 (certain) to log C (no idea), and the probability of the
+        likeliest class, 0 to 1.
     """
     shifted = logits - logits.max(axis=0)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=0)
     entropy = np.log(total) - (exponentials * shifted).sum(axis=0) / total
-    return float(entropy.mean())
+    return float(entropy.mean()), float((1 / total).mean())
 
 
 def _winners(logits: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,154 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Rates, delays and certainty, and what /diagnostics makes of them."""
+
+from __future__ import annotations
+
+import math
+
+from bkd_ros.frame_statistics import BASELINE_FRAMES, FrameStatistics, percentile
+import pytest
+
+pytest.importorskip('rclpy')
+
+from bkd_ros.diagnostics import (  # noqa: E402
+    camera_status,
+    ERROR,
+    model_status,
+    OK,
+    STALE,
+    WARN,
+)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 100.0
+
+    def __call__(self):
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def statistics(clock):
+    return FrameStatistics(window_s=10.0, clock=clock)
+
+
+def answer(statistics, *, latency_s=0.1, confidence=0.9, entropy=0.5, times=1):
+    for _ in range(times):
+        statistics.receive()
+        statistics.answer(latency_s=latency_s, confidence=confidence, entropy=entropy)
+
+
+def test_rates_are_those_of_the_window(statistics, clock):
+    for _ in range(40):  # 20 s at 2 Hz, of which every second frame is answered
+        clock.now += 1
+        answer(statistics)
+        statistics.receive()
+    summary = statistics.summary()
+    assert summary.input_rate == pytest.approx(2, abs=0.21)
+    assert summary.output_rate == pytest.approx(1, abs=0.11)
+    clock.now += 60
+    assert statistics.summary().input_rate == 0
+    assert statistics.summary().silent_s == 60
+
+
+def test_rates_are_right_before_the_window_is_full(statistics, clock):
+    clock.now += 2
+    for _ in range(6):
+        statistics.receive()
+    assert statistics.summary().input_rate == pytest.approx(3)
+
+
+def test_percentiles_by_hand():
+    values = [float(value) for value in range(1, 21)]
+    assert (percentile(values, 0.5), percentile(values, 0.95)) == (10, 19)
+    assert percentile([7.0], 0.95) == 7
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_unknown_latencies_do_not_count(statistics, clock):
+    clock.now += 1
+    for latency in (math.nan, 0.2, math.nan, 0.4):
+        answer(statistics, latency_s=latency)
+    summary = statistics.summary()
+    assert (summary.latency_p50_s, summary.latency_p95_s) == (0.2, 0.4)
+
+
+def test_the_entropys_trend_is_relative_to_the_models_first_frames(statistics, clock):
+    clock.now += 1
+    answer(statistics, entropy=0.5, times=BASELINE_FRAMES - 1)
+    assert math.isnan(statistics.summary().entropy_trend)
+    answer(statistics, entropy=0.5)
+    clock.now += 20
+    answer(statistics, entropy=1.0, times=3)
+    assert statistics.summary().entropy_trend == pytest.approx(2)
+    statistics.new_model()
+    assert math.isnan(statistics.summary().entropy_trend)
+
+
+def status(statistics, **changes):
+    """Return the status of a camera."""
+    return camera_status('node: camera', statistics.summary(), **{
+        'silence_limit_s': 5.0, 'is_enabled': True, 'is_wanted': True, **changes})
+
+
+def test_a_silent_camera_is_stale(statistics, clock):
+    assert status(statistics).level == STALE
+    answer(statistics)
+    assert status(statistics).level == OK
+    clock.now += 6
+    assert status(statistics).level == STALE
+    assert status(statistics).message == 'no frame for 6 s'
+    assert status(statistics, silence_limit_s=0.0).level == OK
+
+
+def test_bad_frames_warn_and_most_of_them_are_an_error(statistics, clock):
+    clock.now += 10
+    answer(statistics, times=10)
+    assert status(statistics).level == OK
+    statistics.fail()
+    assert status(statistics).level == WARN
+    for _ in range(9):
+        statistics.receive()
+        statistics.fail()
+    assert status(statistics).level == ERROR
+
+
+def test_late_labels_and_a_doubting_network_warn(statistics, clock):
+    answer(statistics, latency_s=1.2)
+    assert status(statistics).level == WARN and '1.2 s late' in status(statistics).message
+    clock.now += 20
+    answer(statistics, times=BASELINE_FRAMES)
+    clock.now += 20
+    answer(statistics, entropy=0.8)
+    assert status(statistics).level == WARN and 'less certain' in status(statistics).message
+    assert status(statistics, is_enabled=False).level == OK
+
+
+def test_the_values_are_texts_for_people(statistics):
+    statistics.replace()
+    values = {pair.key: pair.value for pair in status(statistics).values}
+    assert values['latency p50 (ms)'] == 'not known'
+    assert values['frames replaced by newer ones'] == '1'
+
+
+@pytest.mark.parametrize(('model', 'fault', 'level', 'text'), [
+    ('student', '', OK, 'serves'),
+    ('student', 'no such directory', WARN, 'still serves the model before: no such directory'),
+    ('', 'no such directory', ERROR, 'no such directory'),
+    ('', '', ERROR, 'no model is loaded'),
+])
+def test_the_models_status(model, fault, level, text):
+    found = model_status(
+        'node: model', model=model, directory='d', runtime='r', num_swaps=2, is_loading=False,
+        fault=fault)
+    assert (found.level, found.message) == (level, text)
+    assert {pair.key: pair.value for pair in found.values}['swaps'] == '2'
