@@ -36,6 +36,9 @@ ARGUMENTS = [
         description="The camera's topic, without '/compressed'. With recording, the topic to "
                     'play it on.'),
     DeclareLaunchArgument(
+        'cameras', default_value='',
+        description='Several image topics, separated by commas, instead of image.'),
+    DeclareLaunchArgument(
         'compressed', default_value='false', choices=TRUE_FALSE,
         description="Subscribe to the topic's '/compressed' (CompressedImage). With recording, "
                     'it must have been recorded so; a compressed recording also plays with '
@@ -46,6 +49,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'runtime', default_value='', choices=['', 'auto', 'onnxruntime', 'torch'],
         description='What runs the network. Empty: as params_file says.'),
+    DeclareLaunchArgument(
+        'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],
+        description='Where the network runs. Empty: as params_file says.'),
+    DeclareLaunchArgument(
+        'respawn', default_value='false', choices=TRUE_FALSE,
+        description='Start the node again 2 s after it has died, instead of ending the launch.'),
     DeclareLaunchArgument(
         'recording', default_value='',
         description='Play this recording (rosbag2, MCAP or rosbag1) and end with it; empty: '
@@ -94,16 +103,21 @@ def start(context):
 
 def segmentation_node(argument):
     """
-    Return the node that labels; the launch ends with it.
+    Return the node that labels; the launch ends with it, or starts it again.
 
     :param argument: Name -> text of the launch arguments.
     """
-    given = {name: argument[name] for name in ('model', 'runtime') if argument[name]}
+    given = {name: argument[name] for name in ('model', 'runtime', 'device') if argument[name]}
+    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
+    if cameras:
+        given['image_topics'] = cameras
     if is_true(argument['compressed']):
         given['image_transport'] = 'compressed'
+    ending = {'respawn': True, 'respawn_delay': 2.0} if is_true(argument['respawn']) else {
+        'on_exit': Shutdown()}
     return ros_node(
         argument, 'segmentation_node', [argument['params_file'], given],
-        remappings=[('image', argument['image'])], on_exit=Shutdown())
+        remappings=[('image', argument['image'])], **ending)
 
 
 def player_node(argument):

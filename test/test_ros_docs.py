@@ -78,14 +78,16 @@ def test_the_services_are_those_of_the_running_node(tmp_path):
         'Services of segmentation_node')} == offered
 
 
-def test_the_launch_arguments_are_those_of_the_launch_file():
-    tree = ast.parse((ROOT / 'launch' / 'segment.launch.py').read_text(encoding='utf-8'))
+@pytest.mark.parametrize('name', sorted(
+    path.name for path in (ROOT / 'launch').glob('*.launch.py')))
+def test_the_launch_arguments_are_those_of_the_launch_file(name):
+    tree = ast.parse((ROOT / 'launch' / name).read_text(encoding='utf-8'))
     declared = {
         call.args[0].value: ast.literal_eval(
             next(word.value for word in call.keywords if word.arg == 'description'))
         for call in ast.walk(tree) if isinstance(call, ast.Call)
         and getattr(call.func, 'id', '') == 'DeclareLaunchArgument'}
-    found = {name.strip('`'): what for name, what in rows('Arguments of segment.launch.py')}
+    found = {name.strip('`'): what for name, what in rows(f'Arguments of {name}')}
     assert list(found) == list(declared)
     for name, what in found.items():
         assert what.startswith(declared[name])

@@ -57,7 +57,7 @@ def ros2_launch(prefix, tmp_path):
     script = f'import sys; from {tuple(commands)[0].module} import main; sys.exit(main())'
     started = []
 
-    def start(*arguments):
+    def start(*arguments, file='segment.launch.py'):
         environment = {
             **os.environ, 'ROS_LOG_DIR': str(tmp_path / 'ros_log'), 'PYTHONUNBUFFERED': '1',
             'PATH': os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]),
@@ -65,7 +65,7 @@ def ros2_launch(prefix, tmp_path):
             'AMENT_PREFIX_PATH': os.pathsep.join(
                 [str(prefix), os.environ.get('AMENT_PREFIX_PATH', '')])}
         process = subprocess.Popen(
-            [sys.executable, '-c', script, 'launch', 'bkd_ros', 'segment.launch.py', *arguments],
+            [sys.executable, '-c', script, 'launch', 'bkd_ros', file, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
             start_new_session=True)
         started.append(process)
@@ -107,7 +107,8 @@ def test_the_profile_for_fast_dds_makes_room_for_a_4k_image_and_keeps_udp():
 
 def test_the_arguments_are_explained(ros2_launch):
     text = ended(ros2_launch('--show-args'))
-    for name in ('model', 'image', 'compressed', 'params_file', 'runtime', 'recording',
+    for name in ('model', 'image', 'cameras', 'compressed', 'params_file', 'runtime', 'device',
+                 'respawn', 'recording',
                  'namespace', 'log_level', 'use_sim_time', 'fastdds_profile'):
         assert f"'{name}':" in text
 
@@ -126,6 +127,49 @@ def test_a_launched_node_labels_a_camera_in_its_namespace_and_ends_at_ctrl_c(
     text = ended(process)
     assert 'process has finished cleanly' in text
     assert 'Traceback' not in text
+
+
+def test_several_cameras_are_labelled_and_a_dead_node_is_started_again(ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    process = ros2_launch(
+        f'model:={model}', 'cameras:=left/image,right/image', 'respawn:=true',
+        'namespace:=pair', 'device:=cpu')
+    frame = rgb_to_image(np.zeros((8, 8, 3), np.uint8), Header(frame_id='front'))
+    with probe() as ears:
+        for side in ('left', 'right'):
+            labels = ears.subscribe(Image, f'/pair/segmentation_node/{side}/labels', OUTPUT_QOS)
+            camera = ears.publisher(Image, f'/pair/{side}/image', INPUT_QOS)
+            ears.publish_until(camera, frame, lambda labels=labels: labels, 'labels')
+        node = int(subprocess.run(
+            ['pgrep', '-f', 'segmentation_node.*__ns:=/pair'], stdout=subprocess.PIPE,
+            check=True).stdout.split()[0])
+        os.kill(node, signal.SIGKILL)
+        labels.clear()
+        ears.publish_until(camera, frame, lambda: labels, 'labels of the new node')
+    process.send_signal(signal.SIGINT)
+    assert 'Traceback' not in ended(process)
+
+
+def test_record_takes_the_packages_recorder_where_rosbag2_is_not_installed(
+        ros2_launch, tmp_path):
+    output = tmp_path / 'drive'
+    process = ros2_launch(
+        'topics:=front/image', f'output:={output}', 'namespace:=recorded', 'max_frames:=3',
+        file='record.launch.py')
+    with probe() as ears:
+        camera = ears.publisher(Image, '/recorded/front/image', INPUT_QOS)
+        frame = rgb_to_image(np.zeros((8, 8, 3), np.uint8), Header(frame_id='front'))
+        ears.publish_until(camera, frame, lambda: process.poll() is not None, 'the end')
+    assert 'Traceback' not in ended(process)
+    assert list(output.glob('*.mcap'))
+
+
+def test_record_says_what_it_lacks(ros2_launch, tmp_path):
+    text = ended(ros2_launch('output:=x', file='record.launch.py'))
+    assert "'topics'" in text
+    text = ended(ros2_launch(
+        'topics:=a', 'output:=x', 'recorder:=rosbag2', 'max_frames:=3', file='record.launch.py'))
+    assert 'max_frames: only recorder:=bkd_ros knows it' in text
 
 
 @pytest.mark.parametrize('compressed', ['true', 'false'])
