@@ -11,6 +11,7 @@ Label every pixel of one or several camera topics; a lifecycle node that starts 
     ~/color                      out   rgb8, the classes' colours alone
     ~/camera_info                out   sensor_msgs/CameraInfo with the labels' stamp and size
     ~/label_info                 out   std_msgs/String, latched JSON: class ids, names, colours
+    ~/vision_label_info          out   vision_msgs/LabelInfo, latched, if vision_msgs is installed
     /diagnostics                 out   diagnostic_msgs/DiagnosticArray, once a second
     ~/reload                           std_srvs/Trigger: load the model's directory again
     ~/rollback                         std_srvs/Trigger: back to the model before
@@ -49,6 +50,11 @@ from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
+
+try:  # no wheel of it exists; Nav2's semantic layer wants its LabelInfo
+    from vision_msgs import msg as vision_msgs
+except ImportError:
+    vision_msgs = None
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 3.0
@@ -157,6 +163,10 @@ class SegmentationNode(LifecycleNode):
         self._made = [
             (self.destroy_publisher, self._label_info),
             (self.destroy_publisher, self._diagnostics)]
+        if vision_msgs is not None:
+            self._vision_info = self.create_publisher(
+                vision_msgs.LabelInfo, '~/vision_label_info', LATCHED_QOS)
+            self._made.append((self.destroy_publisher, self._vision_info))
         try:
             self._slot.load_now(self.get_parameter('model').value)
         except InputError:
@@ -212,8 +222,13 @@ class SegmentationNode(LifecycleNode):
         """Tell what the labels mean from now on; called from several threads."""
         for camera in list(self._cameras.values()):
             camera.statistics.new_model()
-        if self.context.ok():
-            self._label_info.publish(String(data=label_info(segmenter)))
+        if not self.context.ok():
+            return
+        self._label_info.publish(String(data=label_info(segmenter)))
+        if vision_msgs is not None:
+            info = vision_label_info(segmenter, vision_msgs)
+            info.header.stamp = self.get_clock().now().to_msg()
+            self._vision_info.publish(info)
 
     def _check_parameters(self, changes: list[Parameter]) -> Any:
         result = parameters.refuse_bad_values(parameters.SEGMENTATION, changes)
@@ -418,6 +433,18 @@ def label_info(segmenter: Segmenter) -> str:
             {'id': number, 'name': name, 'color': list(color)}
             for number, (name, color) in enumerate(zip(space.classes, space.colors))],
     })
+
+
+def vision_label_info(segmenter: Segmenter, messages: Any) -> Any:
+    """
+    Return the message that tells Nav2's semantic segmentation layer what the class ids mean.
+
+    :param segmenter: A loaded model.
+    :param messages: The module `vision_msgs.msg`.
+    """
+    return messages.LabelInfo(class_map=[
+        messages.VisionClass(class_id=number, class_name=name)
+        for number, name in enumerate(segmenter.label_space.classes)])
 
 
 def main(args: list[str] | None = None) -> int:

@@ -154,7 +154,8 @@ def test_the_topics_of_the_table_are_the_running_nodes(transport, camera, tmp_pa
     pytest.importorskip('rclpy')
     section = sections(README, 'The ROS 2 node')
     rows = re.findall(r'^\| `(\S+)`(?: \(in\))? \| `([^`]+)`', section, re.M)
-    outputs = {row for row in rows if row[0].startswith('~/')}
+    outputs = {
+        row for row in rows if row[0].startswith('~/') and 'vision_msgs' not in row[1]}
     assert len(outputs) == 6 and camera in rows
     assert ('/diagnostics', 'diagnostic_msgs/DiagnosticArray') in rows
     published, subscribed = topics_of_node(write_tiny_model(tmp_path), transport)
