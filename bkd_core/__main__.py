@@ -249,6 +249,7 @@ class Benchmark:
     """
     Measure methods side by side, over seeds, and write the table.
 
+    'node' runs the ROS 2 node beside one written by hand and writes RESULTS/node.md.
     'adaptation' compares methods; 'search' changes BKD's settings one at a time. Every run of
     protocol x method (or setting) x seed becomes a model directory below the output folder and
     one line in RESULTS/NAME.jsonl; RESULTS/NAME.md is written from the lines. A run that has its
@@ -261,9 +262,10 @@ class Benchmark:
         bkd benchmark adaptation --protocol gazebo_to_camvid --budget cpu --seeds 0 1 2
         bkd benchmark adaptation --methods self_training bilateral_distillation oracle
         bkd benchmark search --protocol streets --factors temperature mining.form
+        bkd benchmark node --seconds 60
     """
 
-    name: Annotated[Literal['adaptation', 'search'], tyro.conf.Positional]
+    name: Annotated[Literal['adaptation', 'search', 'node'], tyro.conf.Positional]
     """What is measured."""
     protocol: str = 'gazebo_to_camvid'
     """Name of a protocol in config/protocols, or the path of such a YAML file."""
@@ -285,6 +287,8 @@ class Benchmark:
     """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
     dry_run: bool = False
     """List the runs, what is done and the minutes that are left, and stop."""
+    seconds: float = 60.0
+    """How long the cameras of 'node' run, each of ten times."""
 
     def run(self, overrides: list[str]) -> None:
         """
@@ -293,6 +297,10 @@ class Benchmark:
         :param overrides: Must be empty.
         """
         _refuse(self, overrides)
+        if self.name == 'node':
+            from bkd_core.benchmarks.node import run_node_benchmark
+            print(f'table: {run_node_benchmark(self.results, seconds=self.seconds)}')
+            return
         unused = 'methods' if self.name == 'search' else 'factors'
         if getattr(self, unused):
             raise InputError(f"--{unused}: 'bkd benchmark {self.name}' has no such option")
