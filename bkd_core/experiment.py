@@ -188,14 +188,23 @@ def measure(directory: Path, validation: SegmentationDataset, *, description: st
 
 
 def commit() -> str:
-    """Return the commit of the checkout that this code runs from, or 'unknown'."""
+    """
+    Return the commit of the checkout that this code runs from, or 'unknown'.
+
+    '-dirty' follows if anything but the results that benchmarks write differs from it.
+    """
     try:
-        answer = subprocess.run(
-            ['git', 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True,
-            text=True, timeout=10, cwd=Path(__file__).parent, check=True)
+        short, changes = (
+            subprocess.run(
+                ['git', *words], capture_output=True, text=True, timeout=10, check=True,
+                cwd=Path(__file__).parents[1]).stdout.strip()
+            for words in (
+                ('rev-parse', '--short=12', 'HEAD'),
+                ('status', '--porcelain', '--untracked-files=no', '--', '.',
+                 ':(exclude)docs/results')))
     except (OSError, subprocess.SubprocessError):
         return 'unknown'
-    return answer.stdout.strip()
+    return f'{short}-dirty' if changes else short
 
 
 def _target(config: TrainingConfig) -> tuple[DataConfig, ...]:

@@ -86,6 +86,11 @@ def test_the_chart_places_every_seed_and_mean_on_its_axis(tmp_path):
     assert float(line.get('x2')) == pytest.approx(place(40), abs=0.11)
 
 
+def test_a_student_of_another_run_of_its_teacher_is_not_in_the_chart(tmp_path):
+    others = [{**one, 'teacher_run': 'older'} for one in STUDENT]
+    assert '.svg' not in table_of(tmp_path, FLOOR + TEACHER + others)
+
+
 def test_a_section_without_a_student_has_no_chart(tmp_path):
     assert '.svg' not in table_of(tmp_path, FLOOR + ORACLE)
     assert not list(tmp_path.glob('*.svg'))

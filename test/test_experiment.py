@@ -8,6 +8,7 @@ from dataclasses import replace
 import fcntl
 import json
 import shutil
+import subprocess
 
 from bkd_core import experiment, model_directory
 from bkd_core.config import BilateralDistillationConfig, ModelConfig, TrainingConfig
@@ -237,3 +238,24 @@ def test_a_card_marks_classes_that_were_not_seen():
     card = model_card('Tiny', TrainingConfig(), metrics)
     assert '| mIoU | road | car |' in card and '| 50.0 | 50.0 | - |' in card
     assert '2.42 M parameters' in card and 'target (unlabelled): none' in card
+
+
+def test_the_commit_is_dirty_by_code_but_not_by_results(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(
+            ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *words], cwd=tmp_path,
+            check=True, capture_output=True)
+    code, results = tmp_path / 'bkd_core' / 'experiment.py', tmp_path / 'docs/results/a.jsonl'
+    for path in (code, results):
+        path.parent.mkdir(parents=True)
+        path.write_text('1')
+    monkeypatch.setattr(experiment, '__file__', str(code))
+    assert experiment.commit() == 'unknown'
+    git('init')
+    git('add', '.')
+    git('commit', '-m', 'x')
+    assert len(experiment.commit()) == 12
+    results.write_text('2')
+    assert len(experiment.commit()) == 12
+    code.write_text('2')
+    assert experiment.commit().endswith('-dirty')

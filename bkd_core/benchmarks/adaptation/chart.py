@@ -10,7 +10,7 @@ from typing import Sequence
 from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.adaptation.plan import ABLATIONS, ORACLE
-from bkd_core.benchmarks.adaptation.rows import Row
+from bkd_core.benchmarks.adaptation.rows import gains, Row
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 760, 210, 40, 56, 44
 _INK, _MUTED, _GRID = '#1f2933', '#5f6b7a', '#d7dde4'
@@ -28,7 +28,8 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
     by_key = {row.key: row for row in rows}
     pairs = [
         (by_key[(row.teacher, None)], row) for row in rows
-        if (row.teacher, None) in by_key and row.method not in ABLATIONS]
+        if row.method not in ABLATIONS
+        and gains(row, by_key.get((row.teacher, None)), by_run=True)]
     if not pairs:
         return None
     oracle = by_key.get((ORACLE, None))
