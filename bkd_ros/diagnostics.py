@@ -65,8 +65,8 @@ def camera_status(
 
 
 def model_status(
-    name: str, *, model: str, directory: str, runtime: str, num_swaps: int, is_loading: bool,
-    fault: str,
+    name: str, *, model: str, directory: str, runtime: str, num_swaps: int, is_active: bool,
+    is_loading: bool, fault: str,
 ) -> DiagnosticStatus:
     """
     Return the model's status: ERROR if none is loaded, WARN if the last one asked for is not.
@@ -76,11 +76,14 @@ def model_status(
     :param directory: Where it lies.
     :param runtime: What runs it.
     :param num_swaps: How often it was replaced since the node was configured.
+    :param is_active: Whether the node is in its active state; else it needs no model.
     :param is_loading: Whether another one is being loaded.
     :param fault: Why the last one asked for could not be loaded; empty if it could.
     """
     level, message = OK, 'loads another model' if is_loading else 'serves'
-    if not model:
+    if not is_active:
+        message = 'the node is not active'
+    elif not model:
         level, message = ERROR, fault or 'no model is loaded'
     elif fault:
         level, message = WARN, f'still serves the model before: {fault}'

@@ -82,6 +82,7 @@ class SegmentationNode(LifecycleNode):
         self._values = parameters.declare(self, parameters.SEGMENTATION)
         self._region = region_of_interest(self._values['region_of_interest'])
         self._fault: InputError | None = None
+        self._is_constructed = False
         self._is_enabled = True
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
         self._cameras: dict[str, Camera] = {}
@@ -94,6 +95,7 @@ class SegmentationNode(LifecycleNode):
             for transition in (self.trigger_configure, self.trigger_activate):
                 if transition() != TransitionCallbackReturn.SUCCESS:
                     raise self._fault or RuntimeError(f'{NAME}: {transition.__name__} failed')
+        self._is_constructed = True
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """
@@ -152,7 +154,7 @@ class SegmentationNode(LifecycleNode):
             step()
         except InputError as error:
             self._fault = error
-            if not self._values['autostart']:
+            if self._is_constructed:  # else the constructor raises it
                 self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
@@ -374,7 +376,8 @@ class SegmentationNode(LifecycleNode):
             f'{name}: model', model=segmenter.spec.name if segmenter else '',
             directory=str(segmenter.directory) if segmenter else '',
             runtime=segmenter.runtime if segmenter else '', num_swaps=self._slot.num_swaps,
-            is_loading=self._slot.is_loading, fault=self._slot.fault)]
+            is_active=self._worker is not None, is_loading=self._slot.is_loading,
+            fault=self._slot.fault)]
         limit_s = self.get_parameter('no_frame_warning_s').value
         statuses += [
             camera_status(

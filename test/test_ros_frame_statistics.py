@@ -148,7 +148,14 @@ def test_the_values_are_texts_for_people(statistics):
 ])
 def test_the_models_status(model, fault, level, text):
     found = model_status(
-        'node: model', model=model, directory='d', runtime='r', num_swaps=2, is_loading=False,
-        fault=fault)
+        'node: model', model=model, directory='d', runtime='r', num_swaps=2, is_active=True,
+        is_loading=False, fault=fault)
     assert (found.level, found.message) == (level, text)
     assert {pair.key: pair.value for pair in found.values}['swaps'] == '2'
+
+
+def test_a_node_that_is_not_active_needs_no_model():
+    found = model_status(
+        'node: model', model='', directory='', runtime='', num_swaps=0, is_active=False,
+        is_loading=False, fault='')
+    assert (found.level, found.message) == (OK, 'the node is not active')
