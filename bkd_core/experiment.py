@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 import fcntl
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Iterator
 
 import bkd_core
 from bkd_core import atomic, model_directory
-from bkd_core.config import DataConfig, TrainingConfig
+from bkd_core.config import DataConfig, SourceOnlyConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
@@ -23,7 +24,7 @@ from bkd_core.evaluation import evaluate, Scores
 from bkd_core.export import check_parity, export_onnx
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
-from bkd_core.methods import METHODS
+from bkd_core.methods import METHODS, SharedMaps, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network, load_teacher, save_weights
@@ -64,6 +65,7 @@ def run_experiment(
 
 def run_stage(
     name: str, config: TrainingConfig, *, directory: Path, data_root: Path | None,
+    memory: SoftLabelMemory | None = None,
 ) -> Scores:
     """
     Train one network into a model directory; a finished one is only read.
@@ -72,24 +74,27 @@ def run_stage(
     :param config: Its configuration.
     :param directory: The model directory; 'stage:OTHER' is the directory OTHER beside it.
     :param data_root: Folder that the data sets' roots are relative to.
+    :param memory: Where runs that learn from the same teacher share its soft labels.
     :return: Its scores on the validation set.
     :raises InputError: If the folder belongs to other settings or was built on other models, or
         data is missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _only_process(directory):
-        _check_base(config, directory)
+        base = _check_base(config, directory)
         if (directory / model_directory.METRICS).exists():
             return _read_finished(config, directory)
-        return _run_stage(name, config, directory, data_root)
+        kept = None if memory is None else memory.maps(_soft_label_key(config, base))
+        return _run_stage(name, config, directory, data_root, kept)
 
 
 def _run_stage(
     name: str, config: TrainingConfig, directory: Path, data_root: Path | None,
+    soft_labels: SharedMaps | None,
 ) -> Scores:
     validation = open_dataset(config.validation, data_root)
     began = time.perf_counter()
-    network, seconds = _train(name, config, directory, data_root)
+    network, seconds = _train(name, config, directory, data_root, soft_labels)
     spec = ModelSpec(
         name=name, network=config.model.network, network_options=config.model.options,
         label_space=get_label_space(config.label_space),
@@ -127,8 +132,16 @@ def _only_process(directory: Path) -> Iterator[None]:
             (directory / LOCK).unlink(missing_ok=True)
 
 
-def _check_base(config: TrainingConfig, directory: Path) -> None:
-    """Note which models a run builds on; refuse to go on if they are others than before."""
+def _soft_label_key(config: TrainingConfig, base: dict[str, str]) -> str:
+    """Return what a teacher's soft labels depend on."""
+    method = config.method
+    return json.dumps([
+        base, to_yaml(replace(config, method=SourceOnlyConfig(), seed=0)),
+        getattr(method, 'temperature', 0), getattr(method, 'teacher_flip', False)])
+
+
+def _check_base(config: TrainingConfig, directory: Path) -> dict[str, str]:
+    """Return the hashes of the models that a run builds on; refuse others than before."""
     teacher = getattr(config.method, 'teacher', None) or ()
     names = (config.model.init, *((teacher,) if isinstance(teacher, str) else teacher))
     now = {}
@@ -146,6 +159,7 @@ def _check_base(config: TrainingConfig, directory: Path) -> None:
                 'there now. Delete the folder to train it again, or give another --output')
     if now and not before:
         atomic.write_text(file, json.dumps(now, indent=1))
+    return now
 
 
 def write_model(
@@ -213,6 +227,7 @@ def _target(config: TrainingConfig) -> tuple[DataConfig, ...]:
 
 def _train(
     name: str, config: TrainingConfig, directory: Path, data_root: Path | None,
+    soft_labels: SharedMaps | None,
 ) -> tuple[nn.Module, float]:
     uses_target = METHODS[config.method.name].uses_target
     teacher = getattr(config.method, 'teacher', None)
@@ -221,7 +236,7 @@ def _train(
         config, directory=directory, source=open_dataset(config.source, data_root),
         target=open_dataset(config.target, data_root) if uses_target else None,
         teacher=_load_teachers('method.teacher', teacher, config, stages),
-        initial=_load('model.init', config.model.init, config, stages))
+        initial=_load('model.init', config.model.init, config, stages), soft_labels=soft_labels)
     began = time.perf_counter()
     with progress_bar(f'{name}: train', config.steps) as advance:
         network = trainer.run(on_step=lambda step, losses: advance(step, _note(losses)))

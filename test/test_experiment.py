@@ -16,6 +16,7 @@ from bkd_core.config_file import load_experiment
 from bkd_core.errors import InputError
 from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
+from bkd_core.methods.soft_label_cache import SoftLabelCache, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.models import load_network
 from bkd_core.training import Trainer
@@ -139,6 +140,30 @@ def test_a_finished_stage_is_read_also_without_its_teacher(copied, monkeypatch):
     forbid_training(monkeypatch)
     shutil.rmtree(copied / 'source_only')
     assert list(run(copied, only=('student',))) == ['student']
+
+
+def test_students_of_one_teacher_share_its_soft_labels_and_others_do_not(copied, monkeypatch):
+    memory = SoftLabelMemory()
+    looks = []
+    original = SoftLabelCache._look
+    monkeypatch.setattr(
+        SoftLabelCache, '_look', lambda self, index: looks.append(index) or original(self, index))
+
+    def train(name, config):
+        looks.clear()
+        experiment.run_stage(
+            name, config, directory=copied / name, data_root=None, memory=memory)
+        return len(looks), (copied / name / 'model.safetensors').read_bytes()
+    method = STUDENT.method
+    first, weights = train('again', STUDENT)
+    assert first == 8  # each of four source and four target frames, once
+    assert weights == (copied / 'student' / 'model.safetensors').read_bytes()
+    assert train('ablated', replace(STUDENT, method=replace(method, lambda_entropy=0.0)))[0] == 0
+    assert train('seeded', replace(STUDENT, seed=5))[0] == 0
+    assert train('softer', replace(STUDENT, method=replace(method, temperature=2.0)))[0] == 8
+    run(copied, {'other': replace(SOURCE_ONLY, seed=9)})
+    other = replace(STUDENT, method=replace(method, teacher='stage:other'))
+    assert train('another', other)[0] == 8
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path):

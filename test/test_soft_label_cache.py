@@ -9,7 +9,7 @@ from dataclasses import replace
 from bkd_core.batch import Window
 from bkd_core.datasets.loader import make_loader
 from bkd_core.datasets.transforms import cut_image, draw_window
-from bkd_core.methods.soft_label_cache import cut_map, SoftLabelCache
+from bkd_core.methods.soft_label_cache import cut_map, SoftLabelCache, SoftLabelMemory
 from bkd_core.training.trainer import Trainer
 import numpy as np
 import pytest
@@ -161,3 +161,26 @@ def test_a_student_learns_from_whole_frames_and_a_resumed_run_is_the_same(tmp_pa
     cached = [cache.maps for cache in resumed.method.caches]
     assert all(set(maps) <= {0, 1, 2} and maps for maps in cached)
     assert all(kept.dtype == torch.float16 for maps in cached for kept in maps.values())
+
+
+def test_maps_of_an_earlier_run_are_used_and_count_as_memory():
+    first, second = CountingTeacher(), CountingTeacher()
+    maps = {}
+    frames = PaintedFrames(3)
+    made = SoftLabelCache(
+        frames, first, input_height=64, device=CPU, max_bytes=10**6, maps=maps)
+    expected = made.crops([window_of(0), window_of(1)], (16, 16))
+    again = SoftLabelCache(
+        frames, second, input_height=64, device=CPU, max_bytes=10**6, maps=maps)
+    assert torch.equal(again.crops([window_of(0), window_of(1)], (16, 16)), expected)
+    assert not second.sizes
+    assert again.free_bytes == made.free_bytes
+
+
+def test_the_memory_keeps_the_maps_of_one_teacher():
+    memory = SoftLabelMemory()
+    first = memory.maps('a')
+    first[0][7] = torch.zeros(1)
+    assert memory.maps('a') is first and 7 in memory.maps('a')[0]
+    assert memory.maps('b') == ({}, {})
+    assert memory.maps('a') == ({}, {})

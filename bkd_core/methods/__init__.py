@@ -13,6 +13,7 @@ from bkd_core.methods.max_square import MaxSquare
 from bkd_core.methods.method import Method
 from bkd_core.methods.photometric import PhotometricAugmentation
 from bkd_core.methods.self_training import SelfTraining
+from bkd_core.methods.soft_label_cache import SharedMaps, SoftLabelMemory
 from bkd_core.methods.source_only import SourceOnly
 from torch import nn
 
@@ -24,7 +25,9 @@ METHODS = {
     'bilateral_distillation': BilateralDistillation,
 }
 
-__all__ = ['build_method', 'Method', 'METHODS', 'PhotometricAugmentation']
+__all__ = [
+    'build_method', 'Method', 'METHODS', 'PhotometricAugmentation', 'SharedMaps',
+    'SoftLabelMemory']
 
 
 def build_method(

@@ -22,7 +22,7 @@ from bkd_core.losses import (
 )
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
-from bkd_core.methods.soft_label_cache import SoftLabelCache
+from bkd_core.methods.soft_label_cache import SharedMaps, SoftLabelCache
 from bkd_core.methods.soft_labels import mean_of, soft_labels
 import torch
 from torch import nn, Tensor
@@ -54,7 +54,7 @@ class BilateralDistillation(Method):
 
     def prepare(
         self, *, source: SegmentationDataset, target: SegmentationDataset | None,
-        input_height: int,
+        input_height: int, soft_labels: SharedMaps | None = None,
     ) -> None:
         """
         Make room for the soft labels of whole frames, if the teacher is to see them.
@@ -62,13 +62,15 @@ class BilateralDistillation(Method):
         :param source: The frames that the source crops are cut out of.
         :param target: The same for the target.
         :param input_height: Short side at which the student sees a frame, pixels.
+        :param soft_labels: Those that an earlier run of the same teacher kept.
         """
         if self.settings.teacher_view == 'frame':
             device = next(self.student.parameters()).device
             self.caches = tuple(SoftLabelCache(
                 dataset, self.soft_labels, input_height=input_height, device=device,
                 max_bytes=self.settings.cache_megabytes * 500_000,  # half for each domain
-            ) for dataset in (source, target))
+                maps=maps,
+            ) for dataset, maps in zip((source, target), soft_labels or (None, None)))
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """

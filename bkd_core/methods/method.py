@@ -11,6 +11,7 @@ from bkd_core.batch import DomainBatch
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, weighted_mean
+from bkd_core.methods.soft_label_cache import SharedMaps
 from torch import nn, Tensor
 
 
@@ -45,7 +46,7 @@ class Method(ABC):
 
     def prepare(  # noqa: B027
         self, *, source: SegmentationDataset, target: SegmentationDataset | None,
-        input_height: int,
+        input_height: int, soft_labels: SharedMaps | None = None,
     ) -> None:
         """
         Take what is wanted beside the crops, before the first step; by default nothing.
@@ -53,6 +54,7 @@ class Method(ABC):
         :param source: The frames that the source crops are cut out of.
         :param target: The same for the target; None if the method needs none.
         :param input_height: Short side at which the student sees a frame, pixels.
+        :param soft_labels: Those that an earlier run of the same teacher kept.
         """
 
     def after_step(self, step: int) -> None:  # noqa: B027

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 _SIZE_MULTIPLE = 32  # of the frames that the teacher sees
 _STRIDE = 4  # of the maps that are kept
+SharedMaps = tuple[dict[int, Tensor], dict[int, Tensor]]
 
 
 class SoftLabelCache:
@@ -33,19 +34,21 @@ class SoftLabelCache:
     :param input_height: Short side of the frames that the student sees, pixels.
     :param device: Where the maps are made and kept.
     :param max_bytes: Memory for maps.
+    :param maps: Maps of an earlier run of the same teacher on the same frames, by the frame's
+        number; they are used and added to.
     """
 
     def __init__(
         self, dataset: SegmentationDataset,
         soft_labels: Callable[[Tensor, tuple[int, int]], Tensor], *, input_height: int,
-        device: torch.device, max_bytes: int,
+        device: torch.device, max_bytes: int, maps: dict[int, Tensor] | None = None,
     ) -> None:
         self.dataset = dataset
         self.soft_labels = soft_labels
         self.input_height = input_height
         self.device = device
-        self.free_bytes = max_bytes
-        self.maps: dict[int, Tensor] = {}
+        self.maps = {} if maps is None else maps
+        self.free_bytes = max_bytes - sum(map(_num_bytes, self.maps.values()))
 
     @torch.no_grad()
     def crops(self, windows: Sequence[Window], size: tuple[int, int]) -> Tensor:
@@ -62,9 +65,8 @@ class SoftLabelCache:
         if index in self.maps:
             return self.maps[index]
         made = self._look(index)
-        num_bytes = made.element_size() * made.nelement()
-        if num_bytes <= self.free_bytes:
-            self.free_bytes -= num_bytes
+        if _num_bytes(made) <= self.free_bytes:
+            self.free_bytes -= _num_bytes(made)
             self.maps[index] = made
         return made
 
@@ -80,6 +82,29 @@ class SoftLabelCache:
         image = torch.from_numpy(frame).to(self.device).permute(2, 0, 1)[None].float() / 255
         image = image.contiguous(memory_format=torch.channels_last)
         return self.soft_labels(image, (height // _STRIDE, width // _STRIDE)).half()
+
+
+class SoftLabelMemory:
+    """Keep the maps of one teacher, for the next run that learns from it."""
+
+    def __init__(self) -> None:
+        self._key = ''
+        self._maps: SharedMaps = ({}, {})
+
+    def maps(self, key: str) -> SharedMaps:
+        """
+        Return the maps of a teacher; those of another teacher are forgotten.
+
+        :param key: What the maps depend on: teacher, frames, size, temperature.
+        :return: Maps by frame, of the source and of the target; to be added to.
+        """
+        if key != self._key:
+            self._key, self._maps = key, ({}, {})
+        return self._maps
+
+
+def _num_bytes(tensor: Tensor) -> int:
+    return tensor.element_size() * tensor.nelement()
 
 
 def cut_map(log_probability: Tensor, window: Window, size: tuple[int, int]) -> Tensor:

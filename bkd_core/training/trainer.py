@@ -18,7 +18,7 @@ from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.loader import make_loader
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
-from bkd_core.methods import build_method, METHODS, PhotometricAugmentation
+from bkd_core.methods import build_method, METHODS, PhotometricAugmentation, SharedMaps
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -41,12 +41,13 @@ class Trainer:
     :param teacher: A fixed teacher's network (normalised images -> logits), a `Teacher` or a
         ModuleList of several, or None.
     :param initial: Network whose weights the student starts from, or None.
+    :param soft_labels: Soft labels that an earlier run of the same teacher kept, or None.
     """
 
     def __init__(
         self, config: TrainingConfig, *, directory: Path, source: SegmentationDataset,
         target: SegmentationDataset | None = None, teacher: nn.Module | None = None,
-        initial: nn.Module | None = None,
+        initial: nn.Module | None = None, soft_labels: SharedMaps | None = None,
     ) -> None:
         self.config = config
         self.directory = Path(directory)
@@ -66,7 +67,8 @@ class Trainer:
                 color_jitter=config.augmentation.color_jitter, blur=config.augmentation.blur),
             loss_stride=config.loss_stride)
         self.method.prepare(
-            source=source, target=self.target, input_height=config.model.input_height)
+            source=source, target=self.target, input_height=config.model.input_height,
+            soft_labels=soft_labels)
         self.optimizer = build_optimizer(student, config.optimizer)
         self.config_hash = fingerprint(to_yaml(config))
         self.step = 0

@@ -15,7 +15,7 @@ from bkd_core.benchmarks.adaptation.table import picture_name, TABLE, write_tabl
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
 from bkd_core.experiment import run_stage
-from bkd_core.methods import METHODS
+from bkd_core.methods import METHODS, SoftLabelMemory
 from bkd_core.model_directory import METRICS, MODEL_YAML
 from bkd_core.training.run_log import read_log
 from rich.console import Console
@@ -46,9 +46,11 @@ def run_adaptation(
     folder = model_folder(output, protocol, budget)
     missing = pending(protocol, budget, runs, output=output, results=results, record=record)
     check_data(missing, data_root)
+    memory = SoftLabelMemory()
     for run in missing:
         directory = folder / run.name
-        run_stage(run.name, run.config, directory=directory, data_root=data_root)
+        run_stage(
+            run.name, run.config, directory=directory, data_root=data_root, memory=memory)
         line = make_line(run, directory, protocol, budget)
         append_line(results / record.file, {**line, **record.more(run)})
         record.write_table(results)
