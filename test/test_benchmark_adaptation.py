@@ -168,7 +168,7 @@ def test_every_run_has_one_line_with_its_measured_numbers(finished):
         assert line['iou'] == metrics['scores']['iou'] and len(line['iou']) == 11
         assert (line['steps'], line['num_frames']) == (4, 2)
         assert line['seconds'] >= 0 and line['commit'] == metrics['commit']
-        assert ('bound' in line['note']) == (line['method'] == 'oracle')
+        assert ('underestimate' in line['note']) == (line['method'] == 'oracle')
     assert lines[3]['teacher_run'] == lines[1]['run']
 
 

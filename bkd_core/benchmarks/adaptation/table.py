@@ -33,7 +33,8 @@ Written by `bkd benchmark adaptation` from `{LINES}`; do not edit. IoU in percen
 exported network. ± is the standard deviation over seeds (divisor n − 1), n the number of seeds;
 for one seed there is no spread. *Gain* is the mean over seeds of a student minus its own teacher
 of the same seed. *Gap closed* is the share of the way from source-only to the oracle (supervised
-training on the labelled target), over the seeds that all three have.
+training on the labelled target), over the seeds that all three have; in a short budget the oracle
+is itself not at its end, and no upper bound.
 """
 
 
