@@ -6,6 +6,7 @@ Record the camera's frames: the unlabelled target domain that adaptation learns 
     ros2 launch bkd_ros record.launch.py topics:=/camera/image_raw/compressed output:=drive
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix, PackageNotFoundError
@@ -58,7 +59,8 @@ def start(context):
     if not topics:
         raise ValueError("topics: got nothing; expected names of topics, such as '/camera/image'")
     profile = str(CONFIG / 'fastdds_shared_memory.xml')
-    environment = [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+    environment = [] if any(name in os.environ for name in PROFILE_VARIABLES) else [
+        SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
     return [*environment, recorder(argument, topics)]
 
 

@@ -158,13 +158,18 @@ def test_the_topics_of_the_table_are_the_running_nodes(transport, camera, tmp_pa
         row for row in rows if row[0].startswith('~/') and 'vision_msgs' not in row[1]}
     assert len(outputs) == 6 and camera in rows
     assert ('/diagnostics', 'diagnostic_msgs/DiagnosticArray') in rows
-    published, subscribed = topics_of_node(write_tiny_model(tmp_path), transport)
+    published, subscribed = topics_of_node(
+        write_tiny_model(tmp_path), transport, outputs=outputs, camera=camera)
     assert outputs <= published
     assert camera in subscribed
 
 
-def topics_of_node(model: Path, transport: str) -> tuple[set, set]:
-    """Return (topic, type) of what a running segmentation node publishes and subscribes to."""
+def topics_of_node(model: Path, transport: str, *, outputs: set, camera: tuple) -> tuple[set, set]:
+    """
+    Return (topic, type) of what a running segmentation node publishes and subscribes to.
+
+    The graph lags behind, so it is asked until it shows what is expected; in vain is a failure.
+    """
     from bkd_ros.segmentation_node import SegmentationNode
     from fixtures_ros import wait_until
     import rclpy
@@ -176,18 +181,20 @@ def topics_of_node(model: Path, transport: str) -> tuple[set, set]:
             rclpy.Parameter('model', value=str(model)),
             rclpy.Parameter('image_transport', value=transport)])
         own = f'/{node.get_name()}/'
-        wait_until(  # the graph lags behind
-            lambda: f'{own}labels' in dict(node.get_publisher_names_and_types_by_node(
-                node.get_name(), node.get_namespace())), 'the labels in the graph')
-        found = tuple(
-            {(topic.replace(own, '~/').lstrip('/'), types[0].replace('/msg/', '/'))
-             for topic, types in ask(node.get_name(), node.get_namespace())}
-            for ask in (node.get_publisher_names_and_types_by_node,
-                        node.get_subscriber_names_and_types_by_node))
+
+        def found():
+            return tuple(
+                {(topic.replace(own, '~/').lstrip('/'), types[0].replace('/msg/', '/'))
+                 for topic, types in ask(node.get_name(), node.get_namespace())}
+                for ask in (node.get_publisher_names_and_types_by_node,
+                            node.get_subscriber_names_and_types_by_node))
+        wait_until(
+            lambda: outputs <= found()[0] and camera in found()[1], f'{outputs} and {camera}')
+        result = found()
         node.close()
     finally:
         rclpy.try_shutdown(context=context)
-    return found
+    return result
 
 
 def test_the_two_commands_come_first():

@@ -36,8 +36,7 @@ class LiteTrunk(nn.Module):
         32, the seventh only widens it (192 to 320 channels, in lite2 208 to 352).
     :param output_stride: 8, 16 or 32; below 32 the last stages dilate instead of striding.
     :param frozen_stages: The stem and this many stages keep their weights and their batch-norm
-        statistics in training; 0 trains everything. The first stages are the largest part of a
-        step, and their ImageNet features carry over to other domains.
+        statistics in training, which saves their part of the backward pass; 0 trains everything.
     :param pretrained: Start from ImageNet weights.
     :raises InputError: If there is no such variant or number of stages, or the weights are not
         installed.
