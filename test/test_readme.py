@@ -49,7 +49,7 @@ def sections(text: str, title: str) -> str:
 GROUPS = {'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
-    'benchmark node')
+    'benchmark node', 'benchmark training')
 
 
 def subcommands(*group: str) -> list[str]:

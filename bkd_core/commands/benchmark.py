@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node`."""
+"""`bkd benchmark adaptation | search | node | training`."""
 
 from __future__ import annotations
 
@@ -132,6 +132,42 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """
+    Time a training step part by part, beside the same step written plainly.
+
+    Writes RESULTS/training_speed.md. Needs no data: it trains on generated streets.
+
+    For example:
+
+        bkd benchmark training
+        bkd benchmark training --device cuda --crop 512 --batch 8
+    """
+
+    crop: int = 224
+    """Side of the crops, pixels; a multiple of 32."""
+    batch: int = 4
+    """Crops of each domain."""
+    rounds: int = 15
+    """Timed steps of each method and of its plain version."""
+    threads: int = 0
+    """Processor threads; 0 leaves the choice to torch."""
+    device: str = 'auto'
+    """auto, cpu or cuda."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.training import run_training_benchmark
+        table = run_training_benchmark(
+            self.results, crop=self.crop, batch=self.batch, rounds=self.rounds,
+            threads=self.threads, device=self.device)
+        print(f'table: {table}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """
     Measure something side by side, and write the table.
@@ -141,10 +177,11 @@ class Benchmark:
         bkd benchmark adaptation --help
         bkd benchmark search --help
         bkd benchmark node --help
+        bkd benchmark training --help
     """
 
     what: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node]]]
+        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """
