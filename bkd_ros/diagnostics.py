@@ -66,10 +66,13 @@ def camera_status(
 
 def model_status(
     name: str, *, model: str, directory: str, runtime: str, num_swaps: int, is_active: bool,
-    is_loading: bool, fault: str,
+    is_loading: bool, fault: str, batch_limit: int, max_batch: int,
 ) -> DiagnosticStatus:
     """
-    Return the model's status: ERROR if none is loaded, WARN if the last one asked for is not.
+    Return the model's status.
+
+    ERROR: none is loaded. WARN: the last one asked for could not be loaded, or frames go through
+    the network in smaller batches than they might.
 
     :param name: The node and 'model'.
     :param model: Name of the loaded model; empty if there is none.
@@ -79,6 +82,8 @@ def model_status(
     :param is_active: Whether the node is in its active state; else it needs no model.
     :param is_loading: Whether another one is being loaded.
     :param fault: Why the last one asked for could not be loaded; empty if it could.
+    :param batch_limit: How many frames go through the network at once at most.
+    :param max_batch: How many the user allows.
     """
     level, message = OK, 'loads another model' if is_loading else 'serves'
     if not is_active:
@@ -87,6 +92,8 @@ def model_status(
         level, message = ERROR, fault or 'no model is loaded'
     elif fault:
         level, message = WARN, f'still serves the model before: {fault}'
+    elif batch_limit < max_batch:
+        level, message = WARN, f'batch reduced to {batch_limit}: out of memory'
     return DiagnosticStatus(level=level, name=name, message=message, values=_pairs({
         'model': model, 'directory': directory, 'runtime': runtime, 'swaps': num_swaps}))
 

@@ -29,14 +29,15 @@ from typing import Any
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_ros import parameters
+from bkd_ros.batch_limit import BatchLimit
 from bkd_ros.camera import Camera, camera_names
 from bkd_ros.control import Control
 from bkd_ros.diagnostics import camera_status, model_status
+from bkd_ros.frame_pipeline import FramePipeline
 from bkd_ros.label_info import LabelInfoPublisher
 from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
-from bkd_ros.outputs import LabelledFrame
 from bkd_ros.run_node import run_node
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
@@ -63,7 +64,11 @@ class SegmentationNode(LifecycleNode):
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
         self._values = parameters.declare(self, parameters.SEGMENTATION)
-        self._labelling = Labelling.from_values(self._values)
+        self._batches = BatchLimit(self._values['max_batch'], on_reduce=self._on_reduced_batch)
+        self._pipeline = FramePipeline(
+            Labelling.from_values(self._values), self._batches,
+            setting=lambda name: self.get_parameter(name).value,
+            on_bad_frame=self._on_bad_frame)
         self._fault: InputError | None = None
         self._is_constructed = False
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
@@ -162,7 +167,8 @@ class SegmentationNode(LifecycleNode):
         names = camera_names(topics)
         self._worker = LatestFrameWorker(
             self._segment, on_error=self._on_bad_frame,
-            on_replace=lambda camera: camera.statistics.replace())
+            on_replace=lambda camera: camera.statistics.replace(),
+            batch_limit=lambda: self._batches.limit)
         for name, topic in zip(names, topics):
             camera = Camera(
                 self, topic, is_compressed=self._values['image_transport'] == 'compressed',
@@ -197,6 +203,7 @@ class SegmentationNode(LifecycleNode):
 
     def _on_swap(self, segmenter: Segmenter) -> None:
         """Tell what the labels mean from now on; called from several threads."""
+        self._batches.reset()
         for camera in list(self._cameras.values()):
             camera.statistics.new_model()
         if self.context.ok():
@@ -208,21 +215,12 @@ class SegmentationNode(LifecycleNode):
                 and camera.is_due(self.get_parameter('max_rate').value)):
             self._worker.submit(camera, message)
 
-    def _segment(self, camera: Camera, message: Image | CompressedImage) -> None:
-        wanted = camera.wanted()
-        segmenter = self._slot.current
-        frame = self._labelling.resized(camera.to_rgb(message), segmenter)
-        result, = self._labelling.label(
-            segmenter, [frame], with_confidence='confidence' in wanted,
-            threshold=self.get_parameter('confidence_threshold').value)
-        LabelledFrame(
-            frame=frame, result=result, header=message.header,
-            label_space=segmenter.label_space,
-        ).publish(
-            camera, wanted, overlay_opacity=self.get_parameter('overlay_opacity').value)
-        camera.statistics.answer(
-            latency_s=camera.latency_s(message.header), confidence=result.mean_confidence,
-            entropy=result.mean_entropy)
+    def _segment(self, batch: list[tuple[Camera, Image | CompressedImage]]) -> None:
+        self._pipeline.run(self._slot.current, batch)
+
+    def _on_reduced_batch(self, limit: int) -> None:
+        self.get_logger().warning(
+            f'out of memory: at most {limit} frames go through the network at once from now on')
 
     def _on_bad_frame(self, camera: Camera, error: Exception) -> None:
         if not self.context.ok():
@@ -242,7 +240,8 @@ class SegmentationNode(LifecycleNode):
             directory=str(segmenter.directory) if segmenter else '',
             runtime=segmenter.runtime if segmenter else '', num_swaps=self._slot.num_swaps,
             is_active=self._worker is not None, is_loading=self._slot.is_loading,
-            fault=self._slot.fault)]
+            fault=self._slot.fault, batch_limit=self._batches.limit,
+            max_batch=self._batches.most)]
         limit_s = self.get_parameter('no_frame_warning_s').value
         statuses += [
             camera_status(

@@ -396,3 +396,28 @@ def test_cuda_that_is_not_there_is_named_by_both_runtimes(
     with pytest.raises(InputError, match="device 'cuda': this onnxruntime is built without"):
         Segmenter.load(tiny_model, device='cuda')
     assert Segmenter.load(trained_directory, device='auto').runtime == 'torch'
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'torch'])
+def test_a_batch_without_room_is_one_clear_error_and_the_next_frame_is_labelled(runtime):
+    if runtime == 'torch':
+        pytest.importorskip('torch')
+    script = (
+        'from pathlib import Path\n'
+        'import resource, numpy as np\n'
+        'from bkd_core.inference import OutOfMemory, Segmenter\n'
+        "segmenter = Segmenter.load('default', runtime={!r}, device='cpu', num_threads=1)\n"
+        'frame = np.zeros((480, 640, 3), np.uint8)\n'
+        'segmenter(frame)\n'
+        "used = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        'limit = used * resource.getpagesize() + (300 << 20)\n'
+        'resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n'
+        'try:\n'
+        '    segmenter.segment_batch([frame] * 64)\n'
+        'except OutOfMemory as error:\n'
+        '    print(error)\n'
+        'assert segmenter(frame).labels.shape == (480, 640)').format(runtime)
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True,
+        timeout=120)
+    assert 'out of memory with 64 x ' in done.stdout and 'max_batch lower' in done.stdout

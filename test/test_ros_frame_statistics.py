@@ -140,22 +140,23 @@ def test_the_values_are_texts_for_people(statistics):
     assert values['frames replaced by newer ones'] == '1'
 
 
-@pytest.mark.parametrize(('model', 'fault', 'level', 'text'), [
-    ('student', '', OK, 'serves'),
-    ('student', 'no such directory', WARN, 'still serves the model before: no such directory'),
-    ('', 'no such directory', ERROR, 'no such directory'),
-    ('', '', ERROR, 'no model is loaded'),
+def model(**changes):
+    """Return the status of a model."""
+    return model_status('node: model', **{
+        'model': 'student', 'directory': 'd', 'runtime': 'r', 'num_swaps': 2, 'is_active': True,
+        'is_loading': False, 'fault': '', 'batch_limit': 4, 'max_batch': 4, **changes})
+
+
+@pytest.mark.parametrize(('changes', 'level', 'text'), [
+    ({}, OK, 'serves'),
+    ({'is_loading': True}, OK, 'loads another model'),
+    ({'fault': 'no such directory'}, WARN, 'still serves the model before: no such directory'),
+    ({'batch_limit': 2}, WARN, 'batch reduced to 2: out of memory'),
+    ({'model': '', 'fault': 'no such directory'}, ERROR, 'no such directory'),
+    ({'model': ''}, ERROR, 'no model is loaded'),
+    ({'model': '', 'is_active': False}, OK, 'the node is not active'),
 ])
-def test_the_models_status(model, fault, level, text):
-    found = model_status(
-        'node: model', model=model, directory='d', runtime='r', num_swaps=2, is_active=True,
-        is_loading=False, fault=fault)
+def test_the_models_status(changes, level, text):
+    found = model(**changes)
     assert (found.level, found.message) == (level, text)
     assert {pair.key: pair.value for pair in found.values}['swaps'] == '2'
-
-
-def test_a_node_that_is_not_active_needs_no_model():
-    found = model_status(
-        'node: model', model='', directory='', runtime='', num_swaps=0, is_active=False,
-        is_loading=False, fault='')
-    assert (found.level, found.message) == (OK, 'the node is not active')

@@ -126,6 +126,7 @@ class Segmenter:
         :param with_confidence: False saves time where only labels are wanted.
         :return: What a call with each frame gives, in the same order.
         :raises InputError: If one is no such array.
+        :raises OutOfMemory: If the device has no room for so many at once.
         """
         return [
             _segmentation(logits, *frame.shape[:2], with_confidence=with_confidence)
