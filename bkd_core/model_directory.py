@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,25 @@ def write_spec(directory: str | Path, spec: ModelSpec) -> None:
             for name in (WEIGHTS, ONNX) if (directory / name).is_file()},
     }
     atomic.write_text(directory / MODEL_YAML, yaml.safe_dump(values, sort_keys=False))
+
+
+def version(directory: str | Path, spec: ModelSpec) -> str:
+    """
+    Return what tells a model from another of the same name.
+
+    :param directory: The model directory.
+    :param spec: Its `model.yaml`.
+    :return: The beginning of its weights' SHA-256 (of the ONNX file's, if it has no weights) and,
+        if `metrics.json` names it, the commit that trained it, such as 'a1b2c3d4e5f6, commit
+        9b542484fa2b'; 'not known' without either.
+    """
+    digest = spec.files.get(WEIGHTS) or spec.files.get(ONNX) or ''
+    try:
+        commit = json.loads((Path(directory) / METRICS).read_text(encoding='utf-8'))['commit']
+    except (OSError, ValueError, KeyError, TypeError):
+        commit = ''  # a directory without measured numbers is whole, too
+    parts = [str(digest)[:12], f'commit {commit}' if commit else '']
+    return ', '.join(part for part in parts if part) or 'not known'
 
 
 def file_hash(path: Path) -> str:

@@ -32,22 +32,25 @@ from bkd_ros import parameters
 from bkd_ros.batch_limit import BatchLimit
 from bkd_ros.camera import Camera, camera_names
 from bkd_ros.control import Control
-from bkd_ros.diagnostics import camera_status, model_status
+from bkd_ros.diagnostics import (
+    camera_status,
+    DiagnosticsPublisher,
+    model_status,
+    ModelState,
+)
 from bkd_ros.frame_pipeline import FramePipeline
 from bkd_ros.label_info import LabelInfoPublisher
 from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
 from bkd_ros.run_node import run_node
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 3.0
-DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class SegmentationNode(LifecycleNode):
@@ -73,8 +76,8 @@ class SegmentationNode(LifecycleNode):
         self._is_constructed = False
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
         self._cameras: dict[str, Camera] = {}
-        self._made: list[tuple[Any, Any]] = []  # what cleaning up destroys, with its destroyer
         self._label_info: LabelInfoPublisher | None = None
+        self._diagnostics: DiagnosticsPublisher | None = None
         self._slot = ModelSlot(self._load, on_swap=self._on_swap)
         self._control = Control(self, self._slot)
         if self._values['autostart']:
@@ -147,18 +150,13 @@ class SegmentationNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._label_info = LabelInfoPublisher(self)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._made = [(self.destroy_publisher, self._diagnostics)]
         try:
             self._slot.load_now(self.get_parameter('model').value)
         except InputError:
             self._clean_up()
             raise
         self._control.open()
-        self._made.append((self.destroy_timer, self.create_timer(
-            DIAGNOSTICS_PERIOD_S, self._diagnose,
-            # A steady clock: a simulation that stands still is worth a diagnosis, too.
-            clock=Clock(clock_type=ClockType.STEADY_TIME))))
+        self._diagnostics = DiagnosticsPublisher(self, self._statuses)
 
     def _activate(self) -> None:
         if self._slot.current is None:  # freed by an earlier deactivation
@@ -191,12 +189,10 @@ class SegmentationNode(LifecycleNode):
     def _clean_up(self) -> None:
         self._deactivate()
         self._control.close()
-        if self._label_info is not None:
-            self._label_info.close()
-        self._label_info = None
-        for destroy, item in self._made:
-            destroy(item)
-        self._made = []
+        for part in (self._diagnostics, self._label_info):
+            if part is not None:
+                part.close()
+        self._diagnostics = self._label_info = None
 
     def _load(self, model: str) -> Segmenter:
         return load_segmenter({**self._values, 'model': model})
@@ -232,26 +228,20 @@ class SegmentationNode(LifecycleNode):
             f'{camera.topic}: frame dropped, {num_bad} so far: {kind}{error}',
             throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _diagnose(self) -> None:
-        segmenter = self._slot.current
+    def _statuses(self) -> list[DiagnosticStatus]:
         name = self.get_fully_qualified_name().lstrip('/')
-        statuses = [model_status(
-            f'{name}: model', model=segmenter.spec.name if segmenter else '',
-            directory=str(segmenter.directory) if segmenter else '',
-            runtime=segmenter.runtime if segmenter else '', num_swaps=self._slot.num_swaps,
+        state = ModelState(
+            segmenter=self._slot.current, num_swaps=self._slot.num_swaps,
             is_active=self._worker is not None, is_loading=self._slot.is_loading,
             fault=self._slot.fault, batch_limit=self._batches.limit,
-            max_batch=self._batches.most)]
+            max_batch=self._batches.most)
         limit_s = self.get_parameter('no_frame_warning_s').value
-        statuses += [
+        return [model_status(f'{name}: model', state), *(
             camera_status(
                 f'{name}: camera {camera.topic}', camera.statistics.summary(),
                 silence_limit_s=limit_s, is_enabled=self._control.is_enabled,
                 is_wanted=bool(camera.wanted()))
-            for camera in self._cameras.values()]
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+            for camera in self._cameras.values())]
 
 
 def main(args: list[str] | None = None) -> int:

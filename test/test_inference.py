@@ -377,6 +377,18 @@ def test_without_an_onnx_file_torch_runs_the_weights(trained_directory):
     assert segmenter.logits(np.zeros((64, 96, 3), np.uint8)).shape == (9, 16, 24)
 
 
+def test_a_processor_has_no_device_memory_to_tell_of(trained_directory, segmenter):
+    assert Segmenter.load(trained_directory, device='cpu').device_memory() is None
+    assert segmenter.device_memory() is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_tells_what_the_network_holds_and_what_is_free(trained_directory):
+    allocated, free = Segmenter.load(trained_directory, device='cuda').device_memory()
+    weights = (trained_directory / WEIGHTS).stat().st_size
+    assert allocated >= 0.9 * weights and free > 0
+
+
 def test_truncated_weights_are_named(trained_directory):
     path = trained_directory / WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])

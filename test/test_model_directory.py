@@ -111,3 +111,22 @@ def test_a_missing_model_yaml_is_named(tmp_path):
 ])
 def test_the_network_sees_the_frames_aspect_at_multiples_of_32(height, width, expected):
     assert model_directory.network_size(SPEC, height, width) == expected
+
+
+def test_the_version_is_the_beginning_of_the_weights_hash_and_the_commit_that_trained_them(
+        directory):
+    spec = model_directory.read_spec(directory)
+    digest = 'ba7816bf8f01'  # of 'abc', from FIPS 180-2
+    assert model_directory.version(directory, spec) == digest
+    metrics = directory / model_directory.METRICS
+    metrics.write_text('{"commit": "0123abcd"}')
+    assert model_directory.version(directory, spec) == f'{digest}, commit 0123abcd'
+    for damaged in ('{"commit"', '[]', '{}'):
+        metrics.write_text(damaged)
+        assert model_directory.version(directory, spec) == digest
+
+
+def test_the_version_of_a_directory_without_weights_is_that_of_its_onnx_file(directory):
+    spec = replace(SPEC, files={model_directory.ONNX: 'fedcba9876543210'})
+    assert model_directory.version(directory, spec) == 'fedcba987654'
+    assert model_directory.version(directory, SPEC) == 'not known'

@@ -18,7 +18,10 @@ from bkd_ros.camera import IMAGE_OUTPUTS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from bkd_ros.frame_pipeline import FramePipeline  # noqa: E402
 from bkd_ros.labelling import Labelling  # noqa: E402
+from bkd_ros.segmentation_node import SegmentationNode  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fixtures_models import write_tiny_model  # noqa: E402
+import rclpy  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 SETTINGS = {'confidence_threshold': 0.0, 'overlay_opacity': 0.5}
@@ -144,3 +147,38 @@ def test_without_memory_for_one_frame_it_is_dropped_with_the_reason(tmp_path):
     bench.runtime.room = 1
     bench.run([camera], [3])
     assert labels_of([camera]) == [[3]]
+
+
+class FakeNode(SegmentationNode):
+    """The node around a network with room for one image."""
+
+    def _load(self, model):
+        directory = write_tiny_model(model)
+        return Segmenter(directory, read_spec(directory), FakeRuntime(room=1))
+
+
+def test_a_node_says_in_its_diagnostics_that_memory_does_not_suffice_until_another_model_comes(
+        tmp_path):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        node = FakeNode(context=context, namespace='small', parameter_overrides=[
+            rclpy.Parameter('model', value=str(tmp_path)), rclpy.Parameter('max_batch', value=4),
+            rclpy.Parameter('image_topics', value=['a', 'b', 'c'])])
+        status = DiagnosticStatus.OK, 'serves'
+
+        def found():
+            model, *_ = node._statuses()
+            return model.level, model.message
+        assert found() == status
+        frame = rgb_to_image(np.full((64, 96, 3), 3, np.uint8), Header())
+        cameras = list(node._cameras.values())
+        node._segment([(camera, frame) for camera in cameras])
+        assert found() == (DiagnosticStatus.WARN, 'batch reduced to 1: out of memory')
+        assert [camera.statistics.summary().num_bad for camera in cameras] == [0, 0, 0]
+        assert all(camera.statistics.summary().mean_confidence > .5 for camera in cameras)
+        node._slot.load_now(str(tmp_path))
+        assert found() == status
+        node.close()
+    finally:
+        rclpy.try_shutdown(context=context)

@@ -74,6 +74,16 @@ class TorchRuntime:
                 raise OutOfMemory(images, error) from error
             raise
 
+    def device_memory(self) -> tuple[int, int] | None:
+        """
+        Return the bytes that torch has allocated on the CUDA device, and those that are free.
+
+        :return: None on a processor.
+        """
+        if self._device.type != 'cuda':
+            return None
+        return torch.cuda.memory_allocated(self._device), torch.cuda.mem_get_info(self._device)[0]
+
     def _run(self, images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)
