@@ -117,8 +117,10 @@ def read_spec(directory: str | Path) -> ModelSpec:
         raise InputError(f"model '{directory}': {MODEL_YAML} is missing") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: not readable as YAML: {error}') from error
-    if not isinstance(values, dict) or 'format_version' not in values:
-        raise InputError(f"{path}: expected a mapping with 'format_version'; it is damaged")
+    # 'files' is written last: without it the file is half a file.
+    if not isinstance(values, dict) or not {'format_version', 'files'} <= values.keys():
+        raise InputError(
+            f"{path}: expected a mapping with 'format_version' and 'files'; it is damaged")
     if values['format_version'] != FORMAT_VERSION:
         raise InputError(
             f"{path}: format_version {values['format_version']}; this bkd_ros reads "
