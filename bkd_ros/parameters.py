@@ -84,6 +84,12 @@ SEGMENTATION = {
     'num_threads': Setting(
         default=0, minimum=0, maximum=256,
         description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+    'max_batch': Setting(
+        default=1, minimum=1, maximum=64,
+        description='Most frames, of different cameras, that go through the network at once. A '
+                    'processor gains nothing from more than 1, and the first frame waits for '
+                    'the last; with a GPU, try the number of cameras. Halved by itself while '
+                    'memory does not suffice.'),
     'input_height': Setting(
         default=0, minimum=0, maximum=4096,
         description="Short side of what the network sees, pixels; 0 is the model's own."),

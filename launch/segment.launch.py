@@ -8,6 +8,7 @@ Label a camera topic, or a recording.
     ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
 """
 
+import difflib
 import os
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -92,13 +94,32 @@ def start(context):
     :param context: The launch context.
     """
     argument = {item.name: LaunchConfiguration(item.name).perform(context) for item in ARGUMENTS}
+    warn_of_misspelt(context.launch_configurations, argument)
     profile = argument['fastdds_profile']
+    # launch_ros and Fast DDS would go on without a file that is not there.
+    for name in ('params_file', *(['fastdds_profile'] if profile else [])):
+        if not Path(argument[name]).is_file():
+            raise ValueError(f"{name}: '{argument[name]}' is no file")
     environment = [
         SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if profile]
     nodes = [segmentation_node(argument)]
     if argument['recording']:
         nodes.append(player_node(argument))
     return environment + nodes
+
+
+def warn_of_misspelt(given, known):
+    """
+    Name arguments that are nearly ours; launch ignores what it does not know.
+
+    :param given: Names that were given, here or in a launch file around this one.
+    :param known: Names of our arguments.
+    """
+    for name in given:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if near and name not in known:
+            get_logger('segment.launch.py').warning(
+                f"argument '{name}' is not known and ignored. Did you mean '{near[0]}'?")
 
 
 def segmentation_node(argument):

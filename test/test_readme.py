@@ -194,14 +194,16 @@ def topics_of_node(model: Path, transport: str, *, outputs: set, camera: tuple) 
     context = Context()
     rclpy.init(context=context)
     try:
-        node = SegmentationNode(context=context, parameter_overrides=[
+        # A namespace each: the graph may still know the node before, and is asked by name.
+        node = SegmentationNode(context=context, namespace=transport, parameter_overrides=[
             rclpy.Parameter('model', value=str(model)),
             rclpy.Parameter('image_transport', value=transport)])
-        own = f'/{node.get_name()}/'
+        space = node.get_namespace() + '/'
+        own = f'{space}{node.get_name()}/'
 
         def found():
             return tuple(
-                {(topic.replace(own, '~/').lstrip('/'), types[0].replace('/msg/', '/'))
+                {(topic.replace(own, '~/').replace(space, ''), types[0].replace('/msg/', '/'))
                  for topic, types in ask(node.get_name(), node.get_namespace())}
                 for ask in (node.get_publisher_names_and_types_by_node,
                             node.get_subscriber_names_and_types_by_node))

@@ -10,10 +10,16 @@ from typing import Any
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError
+from bkd_core.inference.out_of_memory import OutOfMemory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
 logger = logging.getLogger(__name__)
+
+# The library has no exception of its own for it: its arena, the C++ allocator, CUDA and cuDNN.
+_OUT_OF_MEMORY = (
+    'failed to allocate memory', 'bad allocation', 'bad_alloc', 'out of memory',
+    '_alloc_failed')
 
 
 class OnnxRuntime:
@@ -54,8 +60,14 @@ class OnnxRuntime:
 
         :param images: (B, h, w, 3) uint8 RGB at the network's size.
         :return: (B, C, h / stride, w / stride) float32.
+        :raises OutOfMemory: If the device has no room for it.
         """
-        return self._session.run(['logits'], {'image': images})[0]
+        try:
+            return self._session.run(['logits'], {'image': images})[0]
+        except Exception as error:  # the library raises a dozen unrelated types
+            if any(text in str(error).lower() for text in _OUT_OF_MEMORY):
+                raise OutOfMemory(images, error) from error
+            raise
 
 
 def _open_session(path: Path, num_threads: int, device: str):

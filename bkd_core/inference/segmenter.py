@@ -70,6 +70,7 @@ class Segmenter:
         self.directory = directory
         self.spec = spec
         self.label_space = spec.label_space
+        self.version = model_directory.version(directory, spec)
         self.runtime = runtime.name
         self._runtime = runtime
 
@@ -126,6 +127,7 @@ class Segmenter:
         :param with_confidence: False saves time where only labels are wanted.
         :return: What a call with each frame gives, in the same order.
         :raises InputError: If one is no such array.
+        :raises OutOfMemory: If the device has no room for so many at once.
         """
         return [
             _segmentation(logits, *frame.shape[:2], with_confidence=with_confidence)
@@ -140,6 +142,15 @@ class Segmenter:
         :raises InputError: If the frame is no such array, or the network is not the spec's.
         """
         return self._forward([frame])[0]
+
+    def device_memory(self) -> tuple[int, int] | None:
+        """
+        Return what the network's device has given to it and has left, in bytes.
+
+        :return: (allocated, free); None where the runtime cannot tell, or runs on a processor.
+        """
+        measure = getattr(self._runtime, 'device_memory', None)
+        return measure() if measure else None
 
     def warm_up(self, height: int, width: int) -> None:
         """

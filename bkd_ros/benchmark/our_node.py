@@ -75,10 +75,11 @@ class MeasuredNode(SegmentationNode):
         self._received[_stamp(message)] = time.perf_counter()
         super()._on_frame(camera, message)
 
-    def _segment(self, camera: Camera, message: Any) -> None:
-        super()._segment(camera, message)
-        received = self._received.pop(_stamp(message))
-        self._report.answered(received_s=received, network_s=self._network_s)
+    def _segment(self, batch: list[tuple[Camera, Any]]) -> None:
+        super()._segment(batch)
+        for _, message in batch:
+            received = self._received.pop(_stamp(message))
+            self._report.answered(received_s=received, network_s=len(batch) * self._network_s)
         if len(self._received) > 100:  # of frames that gave way to newer ones
             self._received.clear()
 
