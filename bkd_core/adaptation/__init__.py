@@ -1,0 +1,8 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapting to what a robot sees: collecting frames. Nothing here imports torch at load."""
+
+from bkd_core.adaptation.frame_store import Addition, FrameStore
+from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
+
+__all__ = ['Addition', 'FrameMetadata', 'FrameRecord', 'FrameStore']
