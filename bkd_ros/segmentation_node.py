@@ -23,47 +23,30 @@ several cameras, each has its outputs under ~/NAME/.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
-from bkd_core import model_directory
 from bkd_core.errors import InputError
-from bkd_core.inference import Segmentation, Segmenter
-from bkd_core.inference.segmenter import resize_frame
-from bkd_core.labels import IGNORE_INDEX
-from bkd_core.visualization import colorize, overlay
+from bkd_core.inference import Segmenter
 from bkd_ros import parameters
-from bkd_ros.camera import Camera, CAMERA_INFO, camera_names, IMAGE_OUTPUTS
-from bkd_ros.conversions import labels_to_image, rgb_to_image
+from bkd_ros.camera import Camera, camera_names
+from bkd_ros.control import Control
 from bkd_ros.diagnostics import camera_status, model_status
+from bkd_ros.label_info import LabelInfoPublisher
+from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
+from bkd_ros.outputs import LabelledFrame
 from bkd_ros.run_node import run_node
 from diagnostic_msgs.msg import DiagnosticArray
-import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
-from std_srvs.srv import SetBool, Trigger
-
-try:  # no wheel of it exists; Nav2's semantic layer wants its LabelInfo
-    from vision_msgs import msg as vision_msgs
-except ImportError:
-    vision_msgs = None
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 3.0
 DIAGNOSTICS_PERIOD_S = 1.0
-WARM_UP_SIZE = (480, 640)
-
-LATCHED_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SegmentationNode(LifecycleNode):
@@ -80,17 +63,15 @@ class SegmentationNode(LifecycleNode):
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
         self._values = parameters.declare(self, parameters.SEGMENTATION)
-        self._region = region_of_interest(self._values['region_of_interest'])
+        self._labelling = Labelling.from_values(self._values)
         self._fault: InputError | None = None
         self._is_constructed = False
-        self._is_enabled = True
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
         self._cameras: dict[str, Camera] = {}
-        self._made: list[Any] = []  # what cleaning up destroys, with its destroyer
+        self._made: list[tuple[Any, Any]] = []  # what cleaning up destroys, with its destroyer
+        self._label_info: LabelInfoPublisher | None = None
         self._slot = ModelSlot(self._load, on_swap=self._on_swap)
-        self.add_on_set_parameters_callback(self._check_parameters)
-        if hasattr(self, 'add_post_set_parameters_callback'):
-            self.add_post_set_parameters_callback(self._apply_parameters)
+        self._control = Control(self, self._slot)
         if self._values['autostart']:
             for transition in (self.trigger_configure, self.trigger_activate):
                 if transition() != TransitionCallbackReturn.SUCCESS:
@@ -160,25 +141,15 @@ class SegmentationNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        self._label_info = self.create_publisher(String, '~/label_info', LATCHED_QOS)
+        self._label_info = LabelInfoPublisher(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._made = [
-            (self.destroy_publisher, self._label_info),
-            (self.destroy_publisher, self._diagnostics)]
-        if vision_msgs is not None:
-            self._vision_info = self.create_publisher(
-                vision_msgs.LabelInfo, '~/vision_label_info', LATCHED_QOS)
-            self._made.append((self.destroy_publisher, self._vision_info))
+        self._made = [(self.destroy_publisher, self._diagnostics)]
         try:
             self._slot.load_now(self.get_parameter('model').value)
         except InputError:
             self._clean_up()
             raise
-        self._made += [
-            (self.destroy_service, self.create_service(kind, f'~/{name}', callback))
-            for kind, name, callback in (
-                (Trigger, 'reload', self._on_reload), (Trigger, 'rollback', self._on_rollback),
-                (SetBool, 'set_enabled', self._on_set_enabled))]
+        self._control.open()
         self._made.append((self.destroy_timer, self.create_timer(
             DIAGNOSTICS_PERIOD_S, self._diagnose,
             # A steady clock: a simulation that stands still is worth a diagnosis, too.
@@ -213,6 +184,10 @@ class SegmentationNode(LifecycleNode):
 
     def _clean_up(self) -> None:
         self._deactivate()
+        self._control.close()
+        if self._label_info is not None:
+            self._label_info.close()
+        self._label_info = None
         for destroy, item in self._made:
             destroy(item)
         self._made = []
@@ -224,140 +199,30 @@ class SegmentationNode(LifecycleNode):
         """Tell what the labels mean from now on; called from several threads."""
         for camera in list(self._cameras.values()):
             camera.statistics.new_model()
-        if not self.context.ok():
-            return
-        self._label_info.publish(String(data=label_info(segmenter)))
-        if vision_msgs is not None:
-            info = vision_label_info(segmenter, vision_msgs)
-            info.header.stamp = self.get_clock().now().to_msg()
-            self._vision_info.publish(info)
-
-    def _check_parameters(self, changes: list[Parameter]) -> Any:
-        result = parameters.refuse_bad_values(parameters.SEGMENTATION, changes)
-        for change in changes:
-            if result.successful and change.name == 'model':
-                try:
-                    model_directory.read_spec(model_directory.resolve(change.value))
-                except InputError as error:
-                    result.successful, result.reason = False, str(error)
-        if result.successful and not hasattr(self, 'add_post_set_parameters_callback'):
-            self._apply_parameters(changes)  # ROS 2 Humble has no callback for afterwards
-        return result
-
-    def _apply_parameters(self, changes: list[Parameter]) -> None:
-        for change in changes:
-            if change.name == 'model' and self._slot.current is not None:
-                self._slot.swap(change.value, self._report_swap)
-
-    def _report_swap(self, fault: str) -> None:
-        if fault:
-            self.get_logger().error(f'the model before still serves: {fault}')
-        else:
-            self.get_logger().info(f"model '{self._slot.current.spec.name}' took over")
-
-    async def _on_reload(
-        self, request: Trigger.Request, response: Trigger.Response,
-    ) -> Trigger.Response:
-        """Load the model's directory again; frames go on being labelled meanwhile."""
-        future = Future(executor=self.executor)
-
-        def done(fault: str) -> None:
-            self._report_swap(fault)
-            future.set_result(fault)
-            self.executor.wake()
-
-        if self._slot.current is None:
-            response.success, response.message = False, 'the node is not active'
-            return response
-        self._slot.swap(self.get_parameter('model').value, done)
-        fault = await future
-        response.success, response.message = not fault, fault or self._served()
-        return response
-
-    def _on_rollback(
-        self, request: Trigger.Request, response: Trigger.Response,
-    ) -> Trigger.Response:
-        response.success = self._slot.rollback()
-        response.message = self._served() if response.success else 'there is no model before'
-        return response
-
-    def _on_set_enabled(
-        self, request: SetBool.Request, response: SetBool.Response,
-    ) -> SetBool.Response:
-        self._is_enabled = request.data
-        response.success = True
-        response.message = 'labels frames' if request.data else 'leaves frames alone'
-        return response
-
-    def _served(self) -> str:
-        segmenter = self._slot.current
-        return f"model '{segmenter.spec.name}' from {segmenter.directory} serves"
+        if self.context.ok():
+            self._label_info.publish(segmenter)
 
     def _on_frame(self, camera: Camera, message: Image | CompressedImage) -> None:
         """Hand a frame over; the network runs in the worker's thread."""
-        if (self._is_enabled and camera.wanted()
+        if (self._control.is_enabled and camera.wanted()
                 and camera.is_due(self.get_parameter('max_rate').value)):
             self._worker.submit(camera, message)
 
     def _segment(self, camera: Camera, message: Image | CompressedImage) -> None:
         wanted = camera.wanted()
         segmenter = self._slot.current
-        frame = camera.to_rgb(message)
-        if self._values['output_size'] == 'network':
-            frame = resize_frame(frame, segmenter.spec)
-        result = self._answer(segmenter, frame, 'confidence' in wanted)
-        for name in IMAGE_OUTPUTS:
-            if name in wanted:
-                camera.publishers[name].publish(
-                    self._output(name, segmenter, frame, result, message.header))
-        if CAMERA_INFO in wanted:
-            info = camera.camera_info(message.header, frame.shape[:2])
-            if info is not None:
-                camera.publishers[CAMERA_INFO].publish(info)
+        frame = self._labelling.resized(camera.to_rgb(message), segmenter)
+        result, = self._labelling.label(
+            segmenter, [frame], with_confidence='confidence' in wanted,
+            threshold=self.get_parameter('confidence_threshold').value)
+        LabelledFrame(
+            frame=frame, result=result, header=message.header,
+            label_space=segmenter.label_space,
+        ).publish(
+            camera, wanted, overlay_opacity=self.get_parameter('overlay_opacity').value)
         camera.statistics.answer(
             latency_s=camera.latency_s(message.header), confidence=result.mean_confidence,
             entropy=result.mean_entropy)
-
-    def _answer(
-        self, segmenter: Segmenter, frame: np.ndarray, with_confidence: bool,
-    ) -> Segmentation:
-        """Label the region of interest; what lies outside or is too uncertain gets 255."""
-        threshold = self.get_parameter('confidence_threshold').value
-        with_confidence = with_confidence or threshold > 0
-        left, top, right, bottom = self._region
-        height, width = frame.shape[:2]
-        # At least one pixel, whatever the shares are.
-        x, y = (min(round(share * size), size - 1) for share, size in
-                ((left, width), (top, height)))
-        part = np.s_[
-            y:max(y + 1, round(bottom * height)), x:max(x + 1, round(right * width))]
-        result = segmenter(frame[part], with_confidence=with_confidence)
-        labels, confidence = result.labels, result.confidence
-        if threshold > 0:
-            labels[confidence < threshold * 255] = IGNORE_INDEX
-        if labels.shape != frame.shape[:2]:
-            whole = np.full(frame.shape[:2], IGNORE_INDEX, np.uint8)
-            whole[part] = labels
-            labels = whole
-            if confidence is not None:
-                whole = np.zeros_like(labels)
-                whole[part] = confidence
-                confidence = whole
-        return Segmentation(
-            labels=labels, confidence=confidence, mean_entropy=result.mean_entropy,
-            mean_confidence=result.mean_confidence)
-
-    def _output(
-        self, name: str, segmenter: Segmenter, frame: np.ndarray, result: Segmentation,
-        header: Any,
-    ) -> Image:
-        if name == 'overlay':
-            opacity = self.get_parameter('overlay_opacity').value
-            return rgb_to_image(
-                overlay(frame, result.labels, segmenter.label_space, opacity=opacity), header)
-        if name == 'color':
-            return rgb_to_image(colorize(result.labels, segmenter.label_space), header)
-        return labels_to_image(getattr(result, name), header)
 
     def _on_bad_frame(self, camera: Camera, error: Exception) -> None:
         if not self.context.ok():
@@ -382,72 +247,12 @@ class SegmentationNode(LifecycleNode):
         statuses += [
             camera_status(
                 f'{name}: camera {camera.topic}', camera.statistics.summary(),
-                silence_limit_s=limit_s, is_enabled=self._is_enabled,
+                silence_limit_s=limit_s, is_enabled=self._control.is_enabled,
                 is_wanted=bool(camera.wanted()))
             for camera in self._cameras.values()]
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-
-def region_of_interest(shares: list[float]) -> tuple[float, float, float, float]:
-    """
-    Check the region that is labelled.
-
-    :param shares: Left, top, right, bottom, 0 to 1.
-    :raises InputError: If it is no such region.
-    """
-    if len(shares) == 4:
-        left, top, right, bottom = shares
-        if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
-            return left, top, right, bottom
-    raise InputError(
-        f"parameter 'region_of_interest': got {list(shares)}; expected left, top, right and "
-        'bottom as shares from 0 to 1, left below right and top below bottom')
-
-
-def load_segmenter(values: dict[str, Any]) -> Segmenter:
-    """
-    Load the model that a node's parameters ask for.
-
-    :param values: Values of `parameters.SEGMENTATION`.
-    :raises InputError: If it cannot be loaded.
-    """
-    segmenter = Segmenter.load(
-        values['model'], runtime=values['runtime'], num_threads=values['num_threads'],
-        input_height=values['input_height'] or None, device=values['device'])
-    # The first inference is the slow one, and shows here, not at each frame, what is wrong.
-    segmenter.warm_up(*WARM_UP_SIZE)
-    return segmenter
-
-
-def label_info(segmenter: Segmenter) -> str:
-    """
-    Return the JSON text that tells a subscriber what the class ids mean.
-
-    :param segmenter: A loaded model.
-    """
-    space = segmenter.label_space
-    return json.dumps({
-        'model': segmenter.spec.name,
-        'label_space': space.name,
-        'ignore_index': IGNORE_INDEX,
-        'classes': [
-            {'id': number, 'name': name, 'color': list(color)}
-            for number, (name, color) in enumerate(zip(space.classes, space.colors))],
-    })
-
-
-def vision_label_info(segmenter: Segmenter, messages: Any) -> Any:
-    """
-    Return the message that tells Nav2's semantic segmentation layer what the class ids mean.
-
-    :param segmenter: A loaded model.
-    :param messages: The module `vision_msgs.msg`.
-    """
-    return messages.LabelInfo(class_map=[
-        messages.VisionClass(class_id=number, class_name=name)
-        for number, name in enumerate(segmenter.label_space.classes)])
 
 
 def main(args: list[str] | None = None) -> int:

@@ -51,7 +51,7 @@ def nearest_color_network(colors: np.ndarray) -> onnx.ModelProto:
     all classes, so the logit 2 k.x - |k|^2 is largest for the nearest colour.
 
     :param colors: (C, 3) RGB, 0 to 255.
-    :return: 'image' uint8 (1, h, w, 3) -> 'logits' float32 (1, C, h / 8, w / 8).
+    :return: 'image' uint8 (B, h, w, 3) -> 'logits' float32 (B, C, h / 8, w / 8).
     """
     mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
     normalised = (colors - mean) / std
@@ -69,9 +69,9 @@ def nearest_color_network(colors: np.ndarray) -> onnx.ModelProto:
         helper.make_node('Conv', ['blocks', 'weight', 'bias'], ['logits'])]
     graph = helper.make_graph(
         nodes, 'nearest_color',
-        [helper.make_tensor_value_info('image', TensorProto.UINT8, [1, 'h', 'w', 3])],
+        [helper.make_tensor_value_info('image', TensorProto.UINT8, ['batch', 'h', 'w', 3])],
         [helper.make_tensor_value_info(
-            'logits', TensorProto.FLOAT, [1, len(colors), 'h8', 'w8'])],
+            'logits', TensorProto.FLOAT, ['batch', len(colors), 'h8', 'w8'])],
         [numpy_helper.from_array(np.ascontiguousarray(value, np.float32), key)
          for key, value in constants.items()])
     return helper.make_model(

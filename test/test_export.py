@@ -65,7 +65,7 @@ def test_the_file_gives_the_logits_of_the_network_at_every_size(exported, size):
     normalised = (image - np.float32(spec.mean)) / np.float32(spec.std)
     with torch.inference_mode():
         expected = network(torch.from_numpy(normalised).permute(2, 0, 1)[None])[0].numpy()
-    logits = OnnxRuntime(path, 9).logits(image)
+    logits = OnnxRuntime(path, 9).logits(image[None])[0]
     assert logits.shape == expected.shape == (9, size[0] // 4, size[1] // 4)
     assert expected.std() > .01
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
@@ -97,7 +97,8 @@ def test_half_precision_weights_halve_the_file_and_keep_the_logits(exported, tmp
     export_onnx(network, spec, half, half_precision_weights=True)
     assert half.stat().st_size < .55 * path.stat().st_size
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    full_logits, half_logits = (OnnxRuntime(each, 9).logits(image) for each in (path, half))
+    full_logits, half_logits = (
+        OnnxRuntime(each, 9).logits(image[None]) for each in (path, half))
     assert half_logits.dtype == np.float32
     error = np.abs(half_logits - full_logits).max()
     assert 0 < error < .02 * np.abs(full_logits).max()

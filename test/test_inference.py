@@ -202,6 +202,59 @@ def test_the_input_height_can_be_lowered(tiny_model):
     assert coarse.logits(np.zeros((64, 64, 3), np.uint8)).shape == (9, 4, 4)
 
 
+def batch_of_frames():
+    """Return street-like frames of which two pairs have one size for the network."""
+    random = np.random.default_rng(7)
+    return [
+        cv2.resize(random.integers(0, 256, (6, 8, 3), np.uint8), size)
+        for size in ((128, 96), (90, 120), (256, 192), (128, 96), (50, 200))]
+
+
+def assert_batch_is_one_by_one(segmenter):
+    frames = batch_of_frames()
+    for with_confidence in (True, False):
+        batch = segmenter.segment_batch(frames, with_confidence=with_confidence)
+        assert len(batch) == len(frames)
+        for frame, found in zip(frames, batch):
+            alone = segmenter(frame, with_confidence=with_confidence)
+            np.testing.assert_array_equal(found.labels, alone.labels)
+            assert found.labels.shape == frame.shape[:2]
+            assert found.mean_entropy == pytest.approx(alone.mean_entropy, abs=1e-5)
+            assert found.mean_confidence == pytest.approx(alone.mean_confidence, abs=1e-5)
+            if with_confidence:
+                difference = found.confidence.astype(int) - alone.confidence
+                assert np.abs(difference).max() <= 1  # where .5 is rounded
+            else:
+                assert found.confidence is None
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'torch'])
+def test_a_batch_gives_what_its_frames_give_one_by_one(runtime):
+    if runtime == 'torch':
+        pytest.importorskip('torch')
+    assert_batch_is_one_by_one(
+        Segmenter.load('default', runtime=runtime, device='cpu', input_height=64))
+
+
+def test_frames_that_the_network_sees_at_one_size_go_through_it_together(segmenter, monkeypatch):
+    passes = []
+    logits = segmenter._runtime.logits
+    monkeypatch.setattr(
+        segmenter._runtime, 'logits',
+        lambda images: passes.append(images.shape) or logits(images))
+    assert_batch_is_one_by_one(segmenter)
+    assert passes[:3] == [(3, 64, 96, 3), (1, 96, 64, 3), (1, 256, 64, 3)]
+
+
+def test_an_empty_batch_has_no_answers(segmenter):
+    assert segmenter.segment_batch([]) == []
+
+
+def test_a_batch_with_a_frame_that_is_none_is_refused(segmenter):
+    with pytest.raises(InputError, match=r'expected .*\(4, 4\)'):
+        segmenter.segment_batch([np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4), np.uint8)])
+
+
 def test_warm_up_leaves_the_segmenter_as_it_was(segmenter):
     frame = np.random.default_rng(2).integers(0, 256, (40, 40, 3), np.uint8)
     before = segmenter(frame).labels
@@ -262,6 +315,15 @@ def test_a_graph_with_other_inputs_is_refused(tmp_path):
     write_spec(path.parent, read_spec(path.parent))
     with pytest.raises(InputError, match="expected one input 'image'.*pixels_in"):
         Segmenter.load(path.parent)
+
+
+def test_a_graph_for_one_image_at_a_time_is_refused(tmp_path):
+    path = tmp_path / 'single.onnx'
+    graph = nearest_color_network(np.eye(3, dtype=np.float32))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(graph, path)
+    with pytest.raises(InputError, match='with a free batch.*Export the model again'):
+        OnnxRuntime(path, 3)
 
 
 def test_a_graph_with_other_classes_than_the_label_space_is_refused(tmp_path):

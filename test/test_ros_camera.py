@@ -11,7 +11,7 @@ pytest.importorskip('rclpy')
 
 from bkd_core.errors import InputError  # noqa: E402
 from bkd_ros.camera import camera_names, scaled_camera_info  # noqa: E402
-from bkd_ros.segmentation_node import region_of_interest  # noqa: E402
+from bkd_ros.labelling import region_of_interest  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 

@@ -17,7 +17,7 @@ from bkd_core.labels import get_label_space  # noqa: E402
 from bkd_core.visualization import colorize  # noqa: E402
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
-from bkd_ros.segmentation_node import LATCHED_QOS  # noqa: E402
+from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fixtures_ros import node_process, parameter, probe  # noqa: E402

@@ -20,7 +20,7 @@ from bkd_core.labels import get_label_space  # noqa: E402
 from bkd_core.visualization import overlay  # noqa: E402
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
-from bkd_ros.segmentation_node import LATCHED_QOS  # noqa: E402
+from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from fixtures_ros import node_process, parameter, probe, ROOT  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402

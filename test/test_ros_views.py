@@ -17,7 +17,7 @@ import yaml
 pytest.importorskip('rclpy')
 
 from bkd_ros.camera import IMAGE_OUTPUTS  # noqa: E402
-from bkd_ros.segmentation_node import vision_label_info  # noqa: E402
+from bkd_ros.label_info import vision_label_info  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 TOPICS = {'/image', *(f'/segmentation_node/{name}' for name in IMAGE_OUTPUTS)}

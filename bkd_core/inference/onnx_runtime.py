@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 class OnnxRuntime:
     """
-    A loaded ONNX file: uint8 image in, coarse logits out.
+    A loaded ONNX file: uint8 images in, coarse logits out.
 
     :param path: The file, written by `bkd_core.export`.
     :param num_classes: How many classes it must have.
@@ -48,14 +48,14 @@ class OnnxRuntime:
         path = model_directory.verify(directory, spec, model_directory.ONNX)
         return cls(path, spec.label_space.num_classes, **options)
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """
         Run the network.
 
-        :param image: (h, w, 3) uint8 RGB at the network's size.
-        :return: (C, h / stride, w / stride) float32.
+        :param images: (B, h, w, 3) uint8 RGB at the network's size.
+        :return: (B, C, h / stride, w / stride) float32.
         """
-        return self._session.run(['logits'], {'image': image[None]})[0][0]
+        return self._session.run(['logits'], {'image': images})[0]
 
 
 def _open_session(path: Path, num_threads: int, device: str):
@@ -106,12 +106,15 @@ def _providers(device: str, available: list[str]) -> list[str]:
 
 def _check_interface(session, path: Path, num_classes: int) -> None:
     """Compare the graph's inputs and outputs with what `bkd_core.export` writes."""
-    inputs = [(i.name, i.type, len(i.shape)) for i in session.get_inputs()]
+    inputs = [(i.name, i.type, i.shape) for i in session.get_inputs()]
     outputs = {o.name: o.shape for o in session.get_outputs()}
-    if inputs != [('image', 'tensor(uint8)', 4)] or 'logits' not in outputs:
+    if ([(name, kind, len(shape)) for name, kind, shape in inputs]
+            != [('image', 'tensor(uint8)', 4)] or isinstance(inputs[0][2][0], int)
+            or 'logits' not in outputs):
         raise InputError(
-            f"{path}: expected one input 'image', uint8 (1, h, w, 3), and an output 'logits'; got "
-            f'inputs {inputs} and outputs {list(outputs)}. Export the model again')
+            f"{path}: expected one input 'image', uint8 (batch, h, w, 3) with a free batch, and "
+            f"an output 'logits'; got inputs {inputs} and outputs {list(outputs)}. Export the "
+            'model again')
     channels = outputs['logits'][1]
     if isinstance(channels, int) and channels != num_classes:
         raise InputError(

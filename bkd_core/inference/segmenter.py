@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 import logging
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Sequence
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError, unknown_name
@@ -53,8 +53,8 @@ class Runtime(Protocol):
     def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
         """Load a model directory; the options are `num_threads` and `device`."""
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
-        """Return (C, h / stride, w / stride) float32 for (h, w, 3) uint8 RGB."""
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return (B, C, h / stride, w / stride) float32 for (B, h, w, 3) uint8 RGB."""
 
 
 class Segmenter:
@@ -114,13 +114,22 @@ class Segmenter:
         :param with_confidence: False saves time where only labels are wanted.
         :raises InputError: If it is no such array.
         """
-        logits = self.logits(frame)
-        labels, confidence = labels_and_confidence(
-            logits, *frame.shape[:2], with_confidence=with_confidence)
-        entropy, certainty = mean_certainty(logits)
-        return Segmentation(
-            labels=labels, confidence=confidence, mean_entropy=entropy,
-            mean_confidence=certainty)
+        return self.segment_batch([frame], with_confidence=with_confidence)[0]
+
+    def segment_batch(
+        self, frames: Sequence[np.ndarray], *, with_confidence: bool = True,
+    ) -> list[Segmentation]:
+        """
+        Segment several frames, those that the network sees at one size in one forward pass.
+
+        :param frames: Each (H, W, 3) uint8 RGB, any size.
+        :param with_confidence: False saves time where only labels are wanted.
+        :return: What a call with each frame gives, in the same order.
+        :raises InputError: If one is no such array.
+        """
+        return [
+            _segmentation(logits, *frame.shape[:2], with_confidence=with_confidence)
+            for frame, logits in zip(frames, self._forward(frames))]
 
     def logits(self, frame: np.ndarray) -> np.ndarray:
         """
@@ -130,13 +139,7 @@ class Segmenter:
         :return: (C, h / stride, w / stride) float32, (h, w) being the network's size.
         :raises InputError: If the frame is no such array, or the network is not the spec's.
         """
-        _check_frame(frame)
-        logits = self._runtime.logits(resize_frame(frame, self.spec))
-        if len(logits) != self.label_space.num_classes:
-            raise InputError(
-                f"model '{self.directory}': its logits have {len(logits)} classes, but label "
-                f"space '{self.label_space.name}' has {self.label_space.num_classes}")
-        return logits
+        return self._forward([frame])[0]
 
     def warm_up(self, height: int, width: int) -> None:
         """
@@ -146,6 +149,28 @@ class Segmenter:
         :param width: Width of the frames to come.
         """
         self(np.full((height, width, 3), 127, np.uint8))
+
+    def _forward(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return each frame's logits (C, h / stride, w / stride), by one pass a network size."""
+        images = []
+        for frame in frames:
+            _check_frame(frame)
+            images.append(resize_frame(frame, self.spec))
+        members: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            members.setdefault(image.shape, []).append(index)
+        answers: dict[int, np.ndarray] = {}
+        for indices in members.values():
+            logits = self._runtime.logits(_stack([images[index] for index in indices]))
+            self._check_classes(logits.shape[1])
+            answers.update(zip(indices, logits))
+        return [answers[index] for index in range(len(images))]
+
+    def _check_classes(self, num_classes: int) -> None:
+        if num_classes != self.label_space.num_classes:
+            raise InputError(
+                f"model '{self.directory}': its logits have {num_classes} classes, but label "
+                f"space '{self.label_space.name}' has {self.label_space.num_classes}")
 
 
 def resize_frame(frame: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -164,6 +189,21 @@ def resize_frame(frame: np.ndarray, spec: ModelSpec) -> np.ndarray:
     shrinks = height > 2 * size[0] or width > 2 * size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=interpolation)
+
+
+def _stack(images: list[np.ndarray]) -> np.ndarray:
+    """Return (B, h, w, 3); one image alone is not copied."""
+    return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+def _segmentation(
+    logits: np.ndarray, height: int, width: int, *, with_confidence: bool,
+) -> Segmentation:
+    labels, confidence = labels_and_confidence(
+        logits, height, width, with_confidence=with_confidence)
+    entropy, certainty = mean_certainty(logits)
+    return Segmentation(
+        labels=labels, confidence=confidence, mean_entropy=entropy, mean_confidence=certainty)
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 class TorchRuntime:
     """
-    A loaded network: uint8 image in, coarse logits out.
+    A loaded network: uint8 images in, coarse logits out.
 
     :param network: Normalised images in, logits out; it is copied, not changed.
     :param spec: Its normalisation.
@@ -55,17 +55,17 @@ class TorchRuntime:
         """
         return cls(load_network(directory), spec, **options)
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """
         Run the network.
 
-        :param image: (h, w, 3) uint8 RGB at the network's size.
-        :return: (C, h / stride, w / stride) float32.
+        :param images: (B, h, w, 3) uint8 RGB at the network's size.
+        :return: (B, C, h / stride, w / stride) float32.
         """
         with torch.inference_mode():
-            pixels = torch.from_numpy(image).to(self._device)[None].permute(0, 3, 1, 2)
+            pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)
             logits = self._network((pixels.float() - self._mean) / self._std)
-        return np.ascontiguousarray(logits[0].float().cpu().numpy())
+        return np.ascontiguousarray(logits.float().cpu().numpy())
 
 
 def _choose_device(device: str) -> torch.device:

@@ -35,19 +35,20 @@ class WaitingRuntime:
         self.num_classes = num_classes
         self._logits: dict[tuple[int, int], np.ndarray] = {}
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """
         Return smooth random logits after the time is over.
 
-        :param image: (H, W, 3) uint8.
-        :return: (C, H / 4, W / 4) float32.
+        :param images: (B, H, W, 3) uint8; each takes its time, as on a processor.
+        :return: (B, C, H / 4, W / 4) float32.
         """
-        size = image.shape[0] // _STRIDE, image.shape[1] // _STRIDE
+        num_images, height, width = images.shape[:3]
+        size = height // _STRIDE, width // _STRIDE
         if size not in self._logits:
             noise = np.random.default_rng(0).normal(size=(self.num_classes, *size))
             self._logits[size] = noise.astype(np.float32)
-        time.sleep(self.seconds)
-        return self._logits[size]
+        time.sleep(num_images * self.seconds)
+        return np.broadcast_to(self._logits[size], (num_images, self.num_classes, *size))
 
 
 class MeasuredNode(SegmentationNode):
