@@ -227,7 +227,7 @@ def test_metadata_out_of_range_is_refused(values, reason):
 
 @pytest.mark.parametrize(('settings', 'reason'), [
     ({'image_format': 'jpg'}, "'jpg'.*Did you mean 'jpeg'"),
-    ({'selection': 'latest'}, "Unknown selection 'latest'; choose one of .*keep_latest")])
+    ({'selection': 'latest'}, "'latest'; choose one of .*Did you mean 'keep_latest'")])
 def test_a_wrong_setting_is_corrected(settings, reason, tmp_path):
     with pytest.raises(InputError, match=reason):
         open_store(tmp_path, **settings)
