@@ -49,7 +49,7 @@ def sections(text: str, title: str) -> str:
 GROUPS = {'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
-    'benchmark node', 'benchmark training')
+    'benchmark node', 'benchmark training', 'versions')
 
 
 def subcommands(*group: str) -> list[str]:
@@ -145,7 +145,7 @@ def test_every_shipped_experiment_loads(path):
 def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
     text = help_of(*command.split())
     assert re.search(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
-    assert '--output' in text or '--results' in text
+    assert '--output' in text or '--results' in text or command == 'versions'
     assert f'`bkd {command}`' in README
 
 
