@@ -16,6 +16,7 @@ from bkd_core.benchmarks.adaptation.plan import (
     COMPACT,
     LARGE,
     LARGE_FLOOR,
+    SECOND_ROUND,
     TEACHERS,
 )
 from bkd_core.config_file import to_yaml
@@ -126,6 +127,18 @@ def test_the_compact_student_has_a_fifth_of_its_teachers_parameters_at_most():
 def test_the_compact_student_starts_from_imagenet_whatever_others_start_from(init):
     runs = plan(COMPACT, protocol=replace(STREETS, student_init=init))
     assert only(runs, COMPACT).config.model.init is None
+
+
+@pytest.mark.parametrize('init', ['imagenet', 'teacher'])
+def test_the_second_rounds_teacher_is_the_student_of_the_first(init):
+    runs = plan(SECOND_ROUND, protocol=replace(STREETS, student_init=init))
+    assert keys(runs) == [
+        ('source_only', None, 0), ('self_training', None, 0), (BKD, 'self_training', 0),
+        (SECOND_ROUND, BKD, 0)]
+    first, second = runs[-2:]
+    assert second.config.method == replace(
+        first.config.method, teacher=f'stage:{first.name}')
+    assert second.config.model.init == (f'stage:{first.name}' if init == 'teacher' else None)
 
 
 def test_the_ablation_switches_one_part_off_and_includes_the_whole():

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import json
 from xml.etree import ElementTree
 
-from bkd_core.benchmarks.adaptation.plan import BKD
+from bkd_core.benchmarks.adaptation.plan import BKD, SECOND_ROUND
 from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
 from bkd_core.benchmarks.adaptation.table import write_table
 from bkd_core.errors import InputError
@@ -84,6 +84,17 @@ def test_the_chart_places_every_seed_and_mean_on_its_axis(tmp_path):
         part for part in chart.iter(f'{SVG}line') if part.get('stroke-width') == '2')
     assert float(line.get('x1')) == pytest.approx(place(38), abs=0.11)
     assert float(line.get('x2')) == pytest.approx(place(40), abs=0.11)
+
+
+def test_a_second_round_is_compared_with_the_student_that_taught_it(tmp_path):
+    second = [
+        line(SECOND_ROUND, seed, one['miou'] + .01, BKD, teacher_run=one['run'])
+        for seed, one in enumerate(STUDENT)]
+    text = table_of(tmp_path, FLOOR + TEACHER + STUDENT + second)
+    assert rows(text)[SECOND_ROUND, BKD][1:3] == ['41.0 ± 4.4', '+1.0 ± 0.0 (n = 3)']
+    titles = [part.text for part in ElementTree.parse(
+        tmp_path / 'adaptation_p_cpu.svg').getroot().iter(f'{SVG}text')]
+    assert {'self_training', BKD} <= set(titles)
 
 
 def test_a_student_of_another_run_of_its_teacher_is_not_in_the_chart(tmp_path):

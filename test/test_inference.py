@@ -14,7 +14,6 @@ from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_core.inference.onnx_runtime import OnnxRuntime
 from bkd_core.inference.segmenter import resize_frame
-from bkd_core.inference.upsampling import labels_and_confidence, mean_certainty
 from bkd_core.model_directory import ONNX, read_spec, WEIGHTS, write_spec
 import cv2
 from fixtures_models import nearest_color_network, write_tiny_model
@@ -38,88 +37,6 @@ def segmenter(tiny_model):
 def painted(segmenter, labels):
     """Return the frame whose pixels have the colours of their classes."""
     return np.uint8(segmenter.label_space.colors)[labels]
-
-
-def interpolated(logits, height, width):
-    """Upsample in float64 by the textbook: half-pixel centres, edges repeated."""
-    result = logits.astype(np.float64)
-    for side, size in ((1, height), (2, width)):
-        coarse = result.shape[side]
-        position = np.clip((np.arange(size) + .5) * coarse / size - .5, 0, coarse - 1)
-        before = np.floor(position).astype(int)
-        after = np.minimum(before + 1, coarse - 1)
-        shape = [1, 1, 1]
-        shape[side] = size
-        weight = (position - before).reshape(shape)
-        result = result.take(before, side) * (1 - weight) + result.take(after, side) * weight
-    return result
-
-
-def make_logits(kind, shape):
-    logits = np.random.default_rng(3).normal(size=shape).astype(np.float32) * 4
-    if kind == 'smooth':
-        logits = np.stack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in logits]) * 8
-    return logits
-
-
-SIZES = [
-    ((9, 8, 12), (64, 96)), ((9, 8, 12), (61, 103)), ((4, 5, 7), (33, 20)), ((19, 6, 6), (1, 1)),
-    ((3, 16, 16), (7, 300)), ((2, 1, 1), (5, 4)), ((9, 16, 16), (8, 8)), ((1, 3, 4), (6, 9))]
-
-
-@pytest.mark.parametrize('kind', ['random', 'smooth'])
-@pytest.mark.parametrize(('shape', 'size'), SIZES)
-def test_labels_and_confidence_are_those_of_the_interpolated_logits(kind, shape, size):
-    logits = make_logits(kind, shape)
-    labels, confidence = labels_and_confidence(logits, *size)
-    expected = interpolated(logits, *size)
-    ordered = np.sort(expected, axis=0)
-    is_clear = np.ones(size, bool) if shape[0] == 1 else ordered[-1] - ordered[-2] > 1e-4
-    assert is_clear.mean() > .99
-    assert (labels == expected.argmax(axis=0))[is_clear].all()
-    probabilities = np.exp(expected - expected.max(axis=0))
-    largest = 255 / probabilities.sum(axis=0)
-    assert np.abs(confidence - largest).max() < .51  # rounded to the nearest
-    assert labels.dtype == confidence.dtype == np.uint8
-
-
-@pytest.mark.parametrize(('shape', 'size'), SIZES)
-def test_labels_are_those_of_torch(shape, size):
-    torch = pytest.importorskip('torch')
-    logits = make_logits('smooth', shape)
-    labels, _ = labels_and_confidence(logits, *size)
-    upsampled = torch.nn.functional.interpolate(
-        torch.from_numpy(logits)[None], size, mode='bilinear', align_corners=False)[0]
-    best = upsampled.max(0).values
-    chosen = upsampled.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
-    assert float((best - chosen).max()) < 1e-4  # another class only where it is as good
-    assert (labels == upsampled.argmax(0).numpy()).mean() > .999
-
-
-def test_the_lowest_class_wins_a_tie():
-    logits = np.zeros((4, 2, 3), np.float32)
-    logits[[1, 3]] = 1
-    labels, confidence = labels_and_confidence(logits, 9, 7)
-    assert (labels == 1).all()
-    # e / (2 e + 2) of 255
-    assert (confidence == round(255 * np.e / (2 * np.e + 2))).all()
-
-
-def test_huge_logits_stay_finite():
-    logits = np.zeros((2, 1, 2), np.float32)
-    logits[0, 0, 0] = logits[1, 0, 1] = 3e4
-    labels, confidence = labels_and_confidence(logits, 1, 4)
-    np.testing.assert_array_equal(labels, [[0, 0, 1, 1]])
-    np.testing.assert_array_equal(confidence, np.full((1, 4), 255))
-    assert mean_certainty(logits) == (0, 1)
-
-
-def test_mean_certainty_of_equally_likely_classes_by_hand():
-    logits = np.full((5, 2, 2), -7, np.float32)
-    assert mean_certainty(logits) == pytest.approx((np.log(5), 1 / 5))
-    logits[:2, 0] = 60  # in the first row two classes share everything
-    assert mean_certainty(logits) == pytest.approx(
-        ((np.log(2) + np.log(5)) / 2, (1 / 2 + 1 / 5) / 2))
 
 
 def test_a_painted_frame_comes_back_as_its_labels(segmenter):

@@ -45,6 +45,18 @@ def sections(text: str, title: str) -> str:
     return re.search(rf'^## {title}\n(.*?)(?=^## |\Z)', text, flags=re.S | re.M).group(1)
 
 
+# A group is no command by itself, only with a word that follows it.
+GROUPS = {'benchmark'}
+COMMANDS = (
+    'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
+    'benchmark node', 'benchmark training')
+
+
+def subcommands(*group: str) -> list[str]:
+    """Return the names that the help of `bkd` or of a group of it lists."""
+    return re.search(r'\{([\w,]+)\}', help_of(*group)).group(1).split(',')
+
+
 @lru_cache(maxsize=None)
 def help_of(*command: str) -> str:
     """Return what `bkd COMMAND --help` prints; fail unless it succeeds."""
@@ -86,11 +98,12 @@ def check_python(words):
 
 
 def check_bkd(words):
-    text = help_of(words[0])
-    assert f'usage: bkd {words[0]} ' in text
+    command = ' '.join(words[:2] if words[0] in GROUPS else words[:1])
+    text = help_of(*command.split())
+    assert f'usage: bkd {command} ' in text
     for word in words[1:]:
         if word.startswith('--'):
-            assert re.search(rf'{re.escape(word)}\b', text), f'bkd {words[0]} has no {word}'
+            assert re.search(rf'{re.escape(word)}\b', text), f'bkd {command} has no {word}'
         if word.endswith('.yaml'):
             assert load_experiment(ROOT / word)
 
@@ -128,19 +141,23 @@ def test_every_shipped_experiment_loads(path):
     assert load_experiment(path)
 
 
-@pytest.mark.parametrize('command', ['train', 'evaluate', 'predict', 'demo', 'benchmark'])
+@pytest.mark.parametrize('command', COMMANDS)
 def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
-    text = help_of(command)
-    examples = re.findall(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
-    assert len(examples) >= 2
-    assert '--output' in text
+    text = help_of(*command.split())
+    assert re.search(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
+    assert '--output' in text or '--results' in text
     assert f'`bkd {command}`' in README
+
+
+def test_every_command_is_in_these_tests():
+    listed = {name for group in ((), *((name,) for name in GROUPS))
+              for name in (' '.join((*group, command)) for command in subcommands(*group))}
+    assert listed - GROUPS == set(COMMANDS)
 
 
 def test_the_options_that_the_text_names_exist():
     text = sections(README, 'Using it')
-    known = ''.join(
-        help_of(command) for command in ('train', 'evaluate', 'predict', 'demo', 'benchmark'))
+    known = ''.join(help_of(*command.split()) for command in COMMANDS)
     # A dotted option sets a key of the configuration, which the resolved help doesn't list.
     options = set(re.findall(r'(?<![\w-])--[a-z-]+(?![\w.-])', text)) - {'--help'}
     assert '--data-root' in options

@@ -10,7 +10,7 @@ from typing import Sequence
 from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.adaptation.plan import ABLATIONS, ORACLE
-from bkd_core.benchmarks.adaptation.rows import gains, Row
+from bkd_core.benchmarks.adaptation.rows import gains, Row, teacher_of
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 760, 210, 40, 56, 44
 _INK, _MUTED, _GRID = '#1f2933', '#5f6b7a', '#d7dde4'
@@ -25,14 +25,12 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
     :param rows: Of one protocol and budget.
     :return: An SVG file's text; None if there is no student with its teacher.
     """
-    by_key = {row.key: row for row in rows}
     pairs = [
-        (by_key[(row.teacher, None)], row) for row in rows
-        if row.method not in ABLATIONS
-        and gains(row, by_key.get((row.teacher, None)), by_run=True)]
+        (teacher, row) for row in rows for teacher in [teacher_of(row, rows)]
+        if row.method not in ABLATIONS and gains(row, teacher, by_run=True)]
     if not pairs:
         return None
-    oracle = by_key.get((ORACLE, None))
+    oracle = next((row for row in rows if row.method == ORACLE), None)
     values = [
         100 * value for pair in (*pairs, *([(oracle,)] if oracle else []))
         for row in pair for value in row.mious()]

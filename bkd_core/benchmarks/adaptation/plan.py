@@ -39,6 +39,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 LARGE_FLOOR = 'source_only_large'
 LARGE = 'self_training_large'
 COMPACT = f'{BKD}_compact'
+# A student of the student that learnt from the protocol's `ablation_teacher`.
+SECOND_ROUND = f'{BKD}_second_round'
 _LARGE_MODEL = {'network': 'lite_deeplab', 'options': {'variant': 'lite2'}}  # 5.3 M
 _COMPACT_MODEL = {'network': 'lite_fpn', 'options': {'num_stages': 5}}  # 0.74 M
 GROUPS = {'ablation': tuple(ABLATIONS)}
@@ -90,7 +92,7 @@ class Run:
 
 def all_methods() -> tuple[str, ...]:
     """Return the names that a user may choose from, apart from groups."""
-    return (*TEACHERS, ORACLE, BKD, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
+    return (*TEACHERS, ORACLE, BKD, SECOND_ROUND, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
 
 
 def plan_runs(
@@ -102,8 +104,8 @@ def plan_runs(
     :param protocol: From `load_protocol`.
     :param budget: Name of one of its budgets.
     :param methods: What to measure; none for all. BKD learns from every teacher that is named,
-        or from all if none is; the ablation from the protocol's `ablation_teacher`, the compact
-        student from the large teacher.
+        or from all if none is; the ablation from the protocol's `ablation_teacher`, the second
+        round from the student of that one, the compact student from the large teacher.
     :param seeds: One run of each for each of them.
     :raises InputError: If a name is unknown or settings are wrong.
     """
@@ -116,6 +118,8 @@ def plan_runs(
                 planner.add(name, None, seed)
         for teacher in teachers if BKD in chosen else ():
             planner.add(BKD, teacher, seed)
+        if SECOND_ROUND in chosen:
+            planner.add(SECOND_ROUND, BKD, seed)
         if COMPACT in chosen:
             planner.add(COMPACT, LARGE, seed)
         ablations = [name for name in ABLATIONS if name in chosen]
@@ -186,7 +190,7 @@ class Planner:
         if change is not None:  # it comes last, so that nothing sets it back
             values['method'] = merge(values['method'], change.method)
         if stage == 'student':
-            needs.append(self._run(teacher, None, seed))
+            needs.append(self._teacher(teacher, seed))
             values['method'] = {**values['method'], 'teacher': f'stage:{needs[0].name}'}
         init = self._init(method, stage, change)
         base = self._base(init, LARGE_FLOOR if method == LARGE else 'source_only', teacher, seed)
@@ -209,6 +213,11 @@ class Planner:
             student_init=init if stage == 'student' else None, change=change,
             defaults_hash=(
                 self._run(method, teacher, 0).config_hash if change else settings_hash))
+
+    def _teacher(self, method: str, seed: int) -> Run:
+        """Return the run that a student learns from."""
+        first = self.protocol.ablation_teacher if method == BKD else None
+        return self._run(method, first, seed)
 
     def _values(self, method: str, stage: str) -> dict[str, Any]:
         """Return the plain settings of a run, still without what it builds on."""
@@ -242,12 +251,14 @@ class Planner:
         """Return the run whose weights a run starts from; None for ImageNet."""
         if init == 'imagenet':
             return None
-        return self._run(floor if init == 'source_only' else teacher, None, seed)
+        if init == 'source_only':
+            return self._run(floor, None, seed)
+        return self._teacher(teacher, seed)
 
 
 # Methods that are another with other networks or a part switched off, and share its settings.
 _VARIANTS = {
-    LARGE_FLOOR: 'source_only', LARGE: 'self_training', COMPACT: BKD,
+    LARGE_FLOOR: 'source_only', LARGE: 'self_training', COMPACT: BKD, SECOND_ROUND: BKD,
     **dict.fromkeys(ABLATIONS, BKD)}
 
 

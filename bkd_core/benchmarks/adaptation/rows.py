@@ -95,6 +95,20 @@ def rows_of(lines: list[dict[str, Any]]) -> tuple[list[Row], int]:
     return rows, len(lines) - sum(len(row.lines) for row in rows)
 
 
+def teacher_of(row: Row, rows: Sequence[Row]) -> Row | None:
+    """
+    Return the row of a student's teacher; None if it is not there.
+
+    :param row: The student.
+    :param rows: All of its section.
+    """
+    runs = {line['teacher_run'] for line in row.lines.values()} - {None}
+    for other in rows:
+        if any(line['run'] in runs for line in other.lines.values()):
+            return other
+    return None
+
+
 def gains(row: Row, other: Row | None, *, by_run: bool) -> list[float]:
     """
     Return a row's mIoU minus another's, seed by seed, 0 to 1.

@@ -17,10 +17,18 @@ from bkd_core.benchmarks.adaptation.plan import (
     LARGE,
     LARGE_FLOOR,
     ORACLE,
+    SECOND_ROUND,
     TEACHERS,
 )
 from bkd_core.benchmarks.adaptation.results import LINES, read_lines
-from bkd_core.benchmarks.adaptation.rows import closed_share, gains, Row, rows_of, Sample
+from bkd_core.benchmarks.adaptation.rows import (
+    closed_share,
+    gains,
+    Row,
+    rows_of,
+    Sample,
+    teacher_of,
+)
 from bkd_core.errors import InputError
 
 TABLE = 'adaptation.md'
@@ -95,7 +103,7 @@ def _main_table(rows: list[Row]) -> list[str]:
     floor, oracle = by_key.get(('source_only', None)), by_key.get((ORACLE, None))
     cells = []
     for row in rows:
-        gain = gains(row, by_key.get((row.teacher, None)), by_run=True)
+        gain = gains(row, teacher_of(row, rows), by_run=True)
         share = closed_share(row, floor, oracle)
         runs = list(row.lines.values())
         cells.append([
@@ -165,7 +173,7 @@ def _missing(rows: list[Row]) -> list[str]:
     present = {row.key for row in rows}
     expected = [
         *((name, None) for name in (*TEACHERS, ORACLE, LARGE_FLOOR, LARGE)),
-        *((BKD, name) for name in TEACHERS), (COMPACT, LARGE)]
+        *((BKD, name) for name in TEACHERS), (SECOND_ROUND, BKD), (COMPACT, LARGE)]
     missing = [Row.title_of(*key) for key in expected if key not in present]
     return missing + [
         name for name in ABLATIONS if name not in {row.method for row in rows}]
@@ -173,10 +181,10 @@ def _missing(rows: list[Row]) -> list[str]:
 
 def _place(row: Row) -> tuple:
     """Return what a section's rows are sorted by: floor, each teacher and its student, oracle."""
-    teachers = [*TEACHERS, LARGE_FLOOR, LARGE]
+    teachers = [*TEACHERS, BKD, LARGE_FLOOR, LARGE]
     first = row.teacher or row.method
     group = teachers.index(first) if first in teachers else len(teachers)
-    kinds = [None, BKD, COMPACT, *ABLATIONS]
+    kinds = [None, BKD, SECOND_ROUND, COMPACT, *ABLATIONS]
     kind = kinds.index(row.method) if row.method in kinds else 0
     return row.method == ORACLE, group, first, kind, row.method
 

@@ -1,0 +1,15 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of `bkd`, one file each; a new one is a file and a name in `Command`."""
+
+from typing import Union
+
+from bkd_core.commands.benchmark import Benchmark
+from bkd_core.commands.demo import Demo
+from bkd_core.commands.evaluate import Evaluate
+from bkd_core.commands.predict import Predict
+from bkd_core.commands.train import Train
+
+__all__ = ['Command']
+
+Command = Union[Train, Evaluate, Predict, Demo, Benchmark]

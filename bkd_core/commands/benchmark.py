@@ -1,0 +1,193 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`bkd benchmark adaptation | search | node | training`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Sequence, Union
+
+from bkd_core.commands.options import find_data_root, refuse_options, require_training
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationRuns:
+    """
+    Which runs of a protocol a benchmark makes, and where they go.
+
+    :param protocol: See the options of the same names.
+    """
+
+    protocol: str = 'gazebo_to_camvid'
+    """Name of a protocol in config/protocols, or the path of such a YAML file."""
+    budget: str = 'cpu'
+    """Name of one of the protocol's budgets."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run of each for each of them."""
+    output: Path = Path('runs/adaptation')
+    """Folder of the model directories."""
+    results: Path = Path('docs/results')
+    """Folder of the lines, the table and the picture."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+    dry_run: bool = False
+    """List the runs, what is done and the minutes that are left, and stop."""
+
+    def make(self, protocol: Any, runs: Sequence[Any], record: Any) -> None:
+        """
+        List the runs, and make those that have no line yet.
+
+        :param protocol: From `load_protocol`.
+        :param runs: Planned from it.
+        :param record: What is kept of them.
+        """
+        from bkd_core.benchmarks import adaptation
+        places = {'output': self.output, 'results': self.results, 'record': record}
+        adaptation.list_runs(protocol, self.budget, runs, **places)
+        if not self.dry_run:
+            adaptation.run_adaptation(
+                protocol, self.budget, runs, data_root=find_data_root(self.data_root), **places)
+            print(f'table: {self.results / record.table}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation(AdaptationRuns):
+    """
+    Measure methods side by side, over seeds, and write the table.
+
+    Every run of protocol x method x seed becomes a model directory below the output folder and
+    one line in RESULTS/adaptation.jsonl; RESULTS/adaptation.md is written from the lines. A run
+    that has its line is not made again; an interrupted one goes on from its last checkpoint when
+    the same command is given again.
+
+    For example:
+
+        bkd benchmark adaptation --protocol streets --dry-run
+        bkd benchmark adaptation --protocol gazebo_to_camvid --budget cpu --seeds 0 1 2
+        bkd benchmark adaptation --methods self_training bilateral_distillation oracle
+    """
+
+    methods: tuple[str, ...] = ()
+    """Methods to measure, default all; 'ablation' stands for BKD without each of its parts. BKD
+    learns from every teacher that is named, or from all if none is. What a method builds on is
+    measured too."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks import adaptation
+        protocol = adaptation.load_protocol(self.protocol)
+        runs = adaptation.plan_runs(
+            protocol, self.budget, methods=self.methods, seeds=self.seeds)
+        self.make(protocol, runs, adaptation.ADAPTATION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(AdaptationRuns):
+    """
+    Change BKD's settings one at a time around the defaults, and compare seed by seed.
+
+    Writes RESULTS/search.jsonl and RESULTS/search.md, and goes on from them like 'adaptation'.
+
+    For example:
+
+        bkd benchmark search --protocol streets
+        bkd benchmark search --protocol streets --factors temperature mining.form
+    """
+
+    factors: tuple[str, ...] = ()
+    """Settings to change, such as temperature or mining.form; default all."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks import adaptation
+        protocol = adaptation.load_protocol(self.protocol)
+        runs = adaptation.plan_search(
+            protocol, self.budget, factors=self.factors, seeds=self.seeds)
+        self.make(protocol, runs, adaptation.SEARCH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """
+    Run the ROS 2 node beside one written by hand, and write RESULTS/node.md.
+
+    For example:
+
+        bkd benchmark node --seconds 60
+    """
+
+    seconds: float = 60.0
+    """How long the cameras run, each of ten times."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+
+    def run(self) -> None:
+        """Measure."""
+        from bkd_core.benchmarks.node import run_node_benchmark
+        print(f'table: {run_node_benchmark(self.results, seconds=self.seconds)}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """
+    Time a training step part by part, beside the same step written plainly.
+
+    Writes RESULTS/training_speed.md. Needs no data: it trains on generated streets.
+
+    For example:
+
+        bkd benchmark training
+        bkd benchmark training --device cuda --crop 512 --batch 8
+    """
+
+    crop: int = 224
+    """Side of the crops, pixels; a multiple of 32."""
+    batch: int = 4
+    """Crops of each domain."""
+    rounds: int = 15
+    """Timed steps of each method and of its plain version."""
+    threads: int = 0
+    """Processor threads; 0 leaves the choice to torch."""
+    device: str = 'auto'
+    """auto, cpu or cuda."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.training import run_training_benchmark
+        table = run_training_benchmark(
+            self.results, crop=self.crop, batch=self.batch, rounds=self.rounds,
+            threads=self.threads, device=self.device)
+        print(f'table: {table}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """
+    Measure something side by side, and write the table.
+
+    For example:
+
+        bkd benchmark adaptation --help
+        bkd benchmark search --help
+        bkd benchmark node --help
+        bkd benchmark training --help
+    """
+
+    what: tyro.conf.OmitArgPrefixes[
+        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Training]]]
+
+    def run(self, overrides: list[str]) -> None:
+        """
+        Measure.
+
+        :param overrides: Must be empty.
+        """
+        refuse_options(self.what, overrides, 'benchmark ')
+        self.what.run()

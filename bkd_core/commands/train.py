@@ -1,0 +1,64 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`bkd train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from bkd_core.commands.options import find_data_root, override_settings, require_training
+from bkd_core.commands.scores import print_scores
+from bkd_core.config_file import load_experiment, to_yaml
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """
+    Train the stages of a configuration file.
+
+    Each stage becomes a model directory below the output folder. A finished stage is not
+    trained again; an interrupted one goes on from its last checkpoint when the same command is
+    given again. Any setting can be replaced for all stages by a dotted option.
+
+    For example:
+
+        bkd train config/experiments/streets.yaml --output runs/streets
+        bkd train config/experiments/streets.yaml --stage student --steps 800
+        bkd train FILE --optimizer.learning-rate 1e-4 --seed 1 --output runs/seed1
+    """
+
+    config: Annotated[Path, tyro.conf.Positional]
+    """YAML file; see config/experiments."""
+    output: Path | None = None
+    """Folder of the run; default runs/NAME_OF_THE_FILE."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+    stage: tuple[str, ...] = ()
+    """Stages to train; default all."""
+    show: bool = False
+    """Print the resolved settings of every stage and stop."""
+
+    def run(self, overrides: list[str]) -> None:
+        """
+        Train.
+
+        :param overrides: Dotted options.
+        """
+        stages = {
+            name: config if self.stage and name not in self.stage
+            else override_settings(self, config, overrides)
+            for name, config in load_experiment(self.config).items()}
+        if self.show:
+            for name, config in stages.items():
+                print(f'# stage {name}\n{to_yaml(config)}')
+            return
+        require_training()
+        from bkd_core.experiment import run_experiment
+        output = self.output or Path('runs') / self.config.stem
+        scores = run_experiment(
+            stages, output=output, data_root=find_data_root(self.data_root), only=self.stage)
+        print_scores(scores)
+        print(f'models: {output}')
