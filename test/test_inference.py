@@ -108,6 +108,22 @@ def test_a_frame_that_shrinks_a_lot_is_averaged_over_areas(segmenter):
     assert (shrunk == [50, 25, 10]).all()
 
 
+def test_a_frame_twice_as_large_is_averaged_over_blocks_of_four_pixels(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=96)
+    frame = np.random.default_rng(0).integers(0, 256, (200, 260, 3), np.uint8)
+    blocks = frame.reshape(100, 2, 130, 2, 3).mean(axis=(1, 3))
+    expected = cv2.resize(blocks, (128, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(resize_frame(frame, spec) - expected).max() <= 1  # rounded twice
+
+
+def test_a_frame_whose_sides_have_no_common_factor_is_averaged_over_areas(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=32)
+    frame = np.random.default_rng(0).integers(0, 256, (131, 131, 3), np.uint8)
+    shrunk = resize_frame(frame, spec)
+    assert abs(shrunk.mean() - frame.mean()) < .5
+    assert shrunk.std() < frame.std() / 3  # the mean of 16.8 pixels; samples keep it all
+
+
 def test_a_very_long_frame_is_squeezed_and_does_not_fill_the_memory(segmenter):
     assert resize_frame(np.zeros((1, 100_000, 3), np.uint8), segmenter.spec).shape == (
         64, 8 * 64, 3)

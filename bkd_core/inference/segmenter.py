@@ -197,9 +197,16 @@ def resize_frame(frame: np.ndarray, spec: ModelSpec) -> np.ndarray:
     size = model_directory.network_size(spec, min(height, limit), min(width, limit))
     if size == (height, width):
         return np.ascontiguousarray(frame)
+    frame = np.ascontiguousarray(frame)
+    factor = min(height // size[0], width // size[1])
+    if factor > 1 and height % factor == width % factor == 0:
+        # Means over whole blocks take a tenth of the time of means over broken ones.
+        frame = cv2.resize(
+            frame, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+        height, width = frame.shape[:2]
     shrinks = height > 2 * size[0] or width > 2 * size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=interpolation)
+    return cv2.resize(frame, size[::-1], interpolation=interpolation)
 
 
 def _stack(images: list[np.ndarray]) -> np.ndarray:
