@@ -41,6 +41,7 @@ class Camera:
         name ends like that.
     :param prefix: What the outputs' names begin with, such as '~' or '~/front'.
     :param on_frame: Called with this camera and each message.
+    :raises InputError: If the topic's name is none.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Camera:
         on_frame: Callable[[Camera, Image | CompressedImage], None],
     ) -> None:
         is_compressed = is_compressed or topic.endswith(COMPRESSED)
-        resolved = node.resolve_topic_name(topic.removesuffix(COMPRESSED))
+        resolved = _resolve(node, topic.removesuffix(COMPRESSED))
         self._node = node
         self._on_frame = on_frame
         self._convert = compressed_to_rgb if is_compressed else image_to_rgb
@@ -139,6 +140,14 @@ class Camera:
 
     def _keep_info(self, message: CameraInfo) -> None:
         self._info = message
+
+
+def _resolve(node: Node, topic: str) -> str:
+    try:
+        return node.resolve_topic_name(topic)
+    except RuntimeError as error:  # rcl's, with the line of its source code
+        raise InputError(
+            f"parameter 'image_topics': '{topic}': {str(error).partition(', at ')[0]}") from error
 
 
 def camera_names(topics: list[str]) -> list[str]:

@@ -44,9 +44,9 @@ ROS_MODULES = {
 
 # A robot installs no torch, and `bkd --help` must be quick: these load without it.
 TORCH_FREE = {
-    '', '__main__', 'commands', 'inference', 'evaluation', 'datasets', 'config', 'config_file',
-    'labels', 'errors', 'atomic', 'visualization', 'image_encodings', 'model_directory',
-    'progress'}
+    '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
+    'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
+    'model_directory', 'progress'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {
     'bkd_core.datasets.loader', 'bkd_core.datasets.transforms',

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
+import subprocess
 import sys
 
 from bkd_core.errors import InputError
@@ -105,6 +106,22 @@ def test_a_frame_that_shrinks_a_lot_is_averaged_over_areas(segmenter):
     shrunk = resize_frame(frame, spec)
     assert shrunk.shape == (32, 32, 3)
     assert (shrunk == [50, 25, 10]).all()
+
+
+def test_a_frame_twice_as_large_is_averaged_over_blocks_of_four_pixels(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=96)
+    frame = np.random.default_rng(0).integers(0, 256, (200, 260, 3), np.uint8)
+    blocks = frame.reshape(100, 2, 130, 2, 3).mean(axis=(1, 3))
+    expected = cv2.resize(blocks, (128, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(resize_frame(frame, spec) - expected).max() <= 1  # rounded twice
+
+
+def test_a_frame_whose_sides_have_no_common_factor_is_averaged_over_areas(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=32)
+    frame = np.random.default_rng(0).integers(0, 256, (131, 131, 3), np.uint8)
+    shrunk = resize_frame(frame, spec)
+    assert abs(shrunk.mean() - frame.mean()) < .5
+    assert shrunk.std() < frame.std() / 3  # the mean of 16.8 pixels; samples keep it all
 
 
 def test_a_very_long_frame_is_squeezed_and_does_not_fill_the_memory(segmenter):
@@ -274,6 +291,18 @@ def test_without_an_onnx_file_torch_runs_the_weights(trained_directory):
     assert segmenter.logits(np.zeros((64, 96, 3), np.uint8)).shape == (9, 16, 24)
 
 
+def test_a_processor_has_no_device_memory_to_tell_of(trained_directory, segmenter):
+    assert Segmenter.load(trained_directory, device='cpu').device_memory() is None
+    assert segmenter.device_memory() is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_tells_what_the_network_holds_and_what_is_free(trained_directory):
+    allocated, free = Segmenter.load(trained_directory, device='cuda').device_memory()
+    weights = (trained_directory / WEIGHTS).stat().st_size
+    assert allocated >= 0.9 * weights and free > 0
+
+
 def test_truncated_weights_are_named(trained_directory):
     path = trained_directory / WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])
@@ -293,3 +322,27 @@ def test_cuda_that_is_not_there_is_named_by_both_runtimes(
     with pytest.raises(InputError, match="device 'cuda': this onnxruntime is built without"):
         Segmenter.load(tiny_model, device='cuda')
     assert Segmenter.load(trained_directory, device='auto').runtime == 'torch'
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino', 'torch'])
+def test_a_batch_without_room_is_one_clear_error_and_the_next_frame_is_labelled(runtime):
+    pytest.importorskip(runtime)
+    script = (
+        'from pathlib import Path\n'
+        'import resource, numpy as np\n'
+        'from bkd_core.inference import OutOfMemory, Segmenter\n'
+        "segmenter = Segmenter.load('default', runtime={!r}, device='cpu', num_threads=1)\n"
+        'frame = np.zeros((480, 640, 3), np.uint8)\n'
+        'segmenter(frame)\n'
+        "used = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        'limit = used * resource.getpagesize() + (300 << 20)\n'
+        'resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n'
+        'try:\n'
+        '    segmenter.segment_batch([frame] * 64)\n'
+        'except OutOfMemory as error:\n'
+        '    print(error)\n'
+        'assert segmenter(frame).labels.shape == (480, 640)').format(runtime)
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True,
+        timeout=120)
+    assert 'out of memory with 64 x ' in done.stdout and 'max_batch lower' in done.stdout

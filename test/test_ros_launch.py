@@ -30,7 +30,7 @@ from std_msgs.msg import Header  # noqa: E402
 from test_ros_recordings import write_recording  # noqa: E402
 
 PROFILE = ROOT / 'config' / 'fastdds_shared_memory.xml'
-EXECUTABLES = ('segmentation_node', 'player_node', 'recorder_node')
+EXECUTABLES = ('segmentation_node', 'collector_node', 'player_node', 'recorder_node')
 
 
 @pytest.fixture(scope='module')
@@ -190,3 +190,20 @@ def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):
     text = ended(ros2_launch('model:=/no/such/model'))
     assert "model '/no/such/model': no such directory" in text
     assert 'exit code 2' in text
+
+
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    (('compressed:=yes',), "Valid options are: ['true', 'false']"),
+    (('params_file:=/no/such.yaml',), "params_file: '/no/such.yaml' is no file"),
+    (('fastdds_profile:=/no/such.xml',), "fastdds_profile: '/no/such.xml' is no file"),
+    (('imagee:=/camera', 'model:=/no/such/model'),
+     "argument 'imagee' is not known and ignored. Did you mean 'image'?"),
+])
+def test_a_wrong_argument_is_named(arguments, reason, ros2_launch):
+    process = ros2_launch(*arguments)
+    text = ended(process)
+    assert reason in text
+    assert 'Traceback' not in text
+    if 'model' not in ' '.join(arguments):
+        assert process.returncode == 1
+        assert 'process started' not in text

@@ -223,6 +223,9 @@ def test_compressed_frames_are_labelled_and_a_silent_topic_is_explained(model, t
     (parameter('image_transport', 'theora'), "'theora'; choose one of ['compressed', 'raw']"),
     (parameter('overlay_opacity', 2.0), "parameter 'overlay_opacity': expected a value like 0.5"),
     (('--params-file', '/no/such.yaml'), '/no/such.yaml'),
+    (parameter('image_topics', "['front/image', 'bad topic']"),
+     "parameter 'image_topics': 'bad topic': failed to resolve name: topic name must not contain"),
+    (parameter('image_topics', "['/a//b']"), "must not contain repeated '/'"),
 ])
 def test_a_mistake_of_the_user_ends_the_node_with_code_2_and_one_line(
         arguments, reason, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_core.inference.onnx_interface import check_interface
+from bkd_core.inference.out_of_memory import OutOfMemory, says_out_of_memory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
@@ -55,8 +56,14 @@ class OnnxRuntime:
 
         :param images: (B, h, w, 3) uint8 RGB at the network's size.
         :return: (B, C, h / stride, w / stride) float32.
+        :raises OutOfMemory: If the device has no room for it.
         """
-        return self._session.run(['logits'], {'image': images})[0]
+        try:
+            return self._session.run(['logits'], {'image': images})[0]
+        except Exception as error:  # the library raises a dozen unrelated types
+            if says_out_of_memory(error):
+                raise OutOfMemory(images, error) from error
+            raise
 
 
 def _open_session(path: Path, num_threads: int, device: str):

@@ -57,6 +57,7 @@ class Segmenter:
         self.directory = directory
         self.spec = spec
         self.label_space = spec.label_space
+        self.version = model_directory.version(directory, spec)
         self.runtime = runtime.name
         self._runtime = runtime
 
@@ -118,6 +119,7 @@ class Segmenter:
         :param with_confidence: False saves time where only labels are wanted.
         :return: What a call with each frame gives, in the same order.
         :raises InputError: If one is no such array.
+        :raises OutOfMemory: If the device has no room for so many at once.
         """
         return [
             _segmentation(logits, *frame.shape[:2], with_confidence=with_confidence)
@@ -132,6 +134,15 @@ class Segmenter:
         :raises InputError: If the frame is no such array, or the network is not the spec's.
         """
         return self._forward([frame])[0]
+
+    def device_memory(self) -> tuple[int, int] | None:
+        """
+        Return what the network's device has given to it and has left, in bytes.
+
+        :return: (allocated, free); None where the runtime cannot tell, or runs on a processor.
+        """
+        measure = getattr(self._runtime, 'device_memory', None)
+        return measure() if measure else None
 
     def warm_up(self, height: int, width: int) -> None:
         """
@@ -178,9 +189,16 @@ def resize_frame(frame: np.ndarray, spec: ModelSpec) -> np.ndarray:
     size = model_directory.network_size(spec, min(height, limit), min(width, limit))
     if size == (height, width):
         return np.ascontiguousarray(frame)
+    frame = np.ascontiguousarray(frame)
+    factor = min(height // size[0], width // size[1])
+    if factor > 1 and height % factor == width % factor == 0:
+        # Means over whole blocks take a tenth of the time of means over broken ones.
+        frame = cv2.resize(
+            frame, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+        height, width = frame.shape[:2]
     shrinks = height > 2 * size[0] or width > 2 * size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=interpolation)
+    return cv2.resize(frame, size[::-1], interpolation=interpolation)
 
 
 def _stack(images: list[np.ndarray]) -> np.ndarray:
