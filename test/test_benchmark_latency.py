@@ -72,7 +72,7 @@ def test_the_chart_shows_one_thread_alone_without_plain():
 
 def test_every_way_of_the_shipped_student_is_measured_for_real(tmp_path):
     pytest.importorskip('torch')
-    from bkd_core.benchmarks.latency import run_latency_benchmark
+    from bkd_core.benchmarks.latency.run import run_latency_benchmark
     from bkd_core.inference.trial import candidates
     written = run_latency_benchmark(
         tmp_path / 'results', rounds=1, sizes=[(48, 64)], threads=[1], has_peer=False)
@@ -82,13 +82,15 @@ def test_every_way_of_the_shipped_student_is_measured_for_real(tmp_path):
     for found in numbers['rows']:
         assert found['agreement'] > .9 and 0 < found['network_ms'] < found['total_ms']
     assert [start['runtime'] for start in numbers['starts']] == ways
+    memory = {start['runtime']: start['memory_mb'] for start in numbers['starts']}
+    assert memory['onnxruntime'] < .7 * memory['plain']  # it has not loaded torch
     assert all(0 < start['load_s'] < start['start_s'] for start in numbers['starts'])
     assert written.read_text().startswith('# From a frame to labels')
 
 
 def test_the_peer_is_exported_as_a_model_directory(tmp_path):
     pytest.importorskip('torch')
-    from bkd_core.benchmarks.latency import write_peer
+    from bkd_core.benchmarks.latency.run import write_peer
     from bkd_core.inference import Segmenter
     import numpy as np
     spec = model_directory.read_spec(model_directory.resolve('default'))
@@ -98,8 +100,8 @@ def test_the_peer_is_exported_as_a_model_directory(tmp_path):
 
 def test_a_way_that_ends_says_why(tmp_path):
     pytest.importorskip('torch')
-    from bkd_core.benchmarks.latency import write_frames
     from bkd_core.benchmarks.latency.measure import Contestant, measure
+    from bkd_core.benchmarks.latency.run import write_frames
     write_frames(tmp_path, [(48, 64)])
     broken = Contestant(model='m', directory=tmp_path / 'nowhere', runtime='onnxruntime')
     with pytest.raises(InputError, match='m by onnxruntime ended: .*nowhere'):
@@ -108,7 +110,7 @@ def test_a_way_that_ends_says_why(tmp_path):
 
 def test_a_model_without_weights_or_without_rounds_is_refused(tmp_path):
     pytest.importorskip('torch')
-    from bkd_core.benchmarks.latency import run_latency_benchmark
+    from bkd_core.benchmarks.latency.run import run_latency_benchmark
     tiny = write_tiny_model(tmp_path / 'tiny')
     with pytest.raises(InputError, match='model.safetensors is missing'):
         run_latency_benchmark(tmp_path / 'results', model=str(tiny))

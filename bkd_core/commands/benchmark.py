@@ -157,7 +157,7 @@ class Latency:
     def run(self) -> None:
         """Measure."""
         require_training()
-        from bkd_core.benchmarks.latency import run_latency_benchmark
+        from bkd_core.benchmarks.latency.run import run_latency_benchmark
         page = run_latency_benchmark(
             self.results, model=self.model, rounds=self.rounds, has_peer=self.peer)
         print(f'page: {page}')

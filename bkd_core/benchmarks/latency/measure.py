@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass
+import itertools
 import json
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from bkd_core.errors import InputError
 import numpy as np
@@ -116,7 +117,7 @@ def busy_neighbour(is_there: bool) -> Iterator[None]:
 
 def measure(
     contestants: Sequence[Contestant], frames: Path, *, sizes: Sequence[tuple[int, int]],
-    threads: int, rounds: int,
+    threads: int, rounds: int, on_block: Callable[[], None] = lambda: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
     Run the contestants in turn, alone and beside a busy neighbour.
@@ -126,6 +127,7 @@ def measure(
     :param sizes: (height, width) of the frames.
     :param threads: Processor threads of each.
     :param rounds: Turns of each.
+    :param on_block: Called when another size and neighbour is done.
     :return: A row for each contestant, size and neighbour; and one for each one's start.
     """
     with ExitStack() as stack:
@@ -135,9 +137,10 @@ def measure(
             stack.callback(process.close)
             processes.append(process)
             starts.append({**_names(contestant), 'threads': threads, **process.first(sizes[0])})
-        rows = [
-            row for has_neighbour in (False, True) for size in sizes
-            for row in _turns(processes, frames, size, rounds, has_neighbour)]
+        rows = []
+        for has_neighbour, size in itertools.product((False, True), sizes):
+            rows += _turns(processes, frames, size, rounds, has_neighbour)
+            on_block()
         for process, start in zip(processes, starts):
             start['memory_mb'] = process.ask(sizes[-1], 0)['memory_mb']
     return [{**row, 'threads': threads} for row in rows], starts

@@ -47,9 +47,10 @@ def page(numbers: dict[str, Any]) -> str:
         '*agreement* is the share',
         'of labels that equal those of the plain way. LR-ASPP MobileNetV3-Large is '
         "torchvision's, with random",
-        'weights and the same number of classes: its times count, and its labels are noise, for '
-        'which every class',
-        'is interpolated everywhere.', '', f'![Times as fast as the plain way]({CHART})']
+        'weights and the same number of classes: its times count, its labels mean nothing. *CPU* '
+        'is what the',
+        'process itself computed for a frame; on a busy machine it is the steadier number.', '',
+        f'![Times as fast as the plain way]({CHART})']
     for threads, neighbour in dict.fromkeys((row['threads'], row['neighbour']) for row in rows):
         chosen = [
             row for row in rows if (row['threads'], row['neighbour']) == (threads, neighbour)]
