@@ -10,6 +10,7 @@ from typing import Any
 
 from bkd_core.adaptation import QualityConfig, SELECTIONS
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -77,14 +78,15 @@ SEGMENTATION = {
                     'while the node runs, the new model is loaded beside the old one and takes '
                     'its place when it is warm.'),
     'runtime': Setting(
-        default='auto', choices=('auto', 'onnxruntime', 'torch'),
-        description='What runs the network; auto takes ONNX Runtime if the model has an ONNX '
-                    'file.'),
+        default='auto', choices=RUNTIMES,
+        description='What runs the network; auto takes the fastest that is installed, by a trial '
+                    'at the first start.'),
     'device': Setting(
         default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
     'num_threads': Setting(
         default=0, minimum=0, maximum=256,
-        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+        description='Processor threads of one inference, and of OpenCV; 0 leaves the choice to '
+                    'the libraries.'),
     'max_batch': Setting(
         default=1, minimum=1, maximum=64,
         description='Most frames, of different cameras, that go through the network at once. A '
