@@ -31,6 +31,7 @@ EXTRAS = {
         for wheel in (
             'ros-jazzy-rclpy[fastrtps]==7.1.*',
             'ros-jazzy-diagnostic-msgs==5.3.*',
+            'ros-jazzy-geometry-msgs==5.3.*',
             'ros-jazzy-sensor-msgs==5.3.*',
             'ros-jazzy-std-msgs==5.3.*',
             'ros-jazzy-std-srvs==5.3.*',
@@ -114,6 +115,7 @@ setup(
     entry_points={'console_scripts': [
         'bkd = bkd_core.__main__:main',
         'segmentation_node = bkd_ros.start:segmentation_node',
+        'collector_node = bkd_ros.start:collector_node',
         'player_node = bkd_ros.start:player_node',
         'recorder_node = bkd_ros.start:recorder_node',
     ]},

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: bkd train | evaluate | predict | demo | benchmark."""
+"""The command line: bkd train | evaluate | predict | demo | bag | benchmark | versions."""
 
 from __future__ import annotations
 

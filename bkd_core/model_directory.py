@@ -9,6 +9,8 @@ The one format in which a network travels: a directory, readable without torch.
     config.yaml         the resolved configuration of the run that trained it
     metrics.json        measured numbers
     MODEL_CARD.md       the same for people: data, numbers, licence, seed
+
+A folder of versions (see `bkd_core.adaptation.versions`) stands for the version in use.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 import hashlib
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 from bkd_core import atomic
@@ -31,6 +34,9 @@ ONNX = 'model.onnx'
 CONFIG = 'config.yaml'
 METRICS = 'metrics.json'
 CARD = 'MODEL_CARD.md'
+# In a folder of versions: the file that names the one in use, and what a version is called.
+POINTER = 'in_use'
+VERSION_NAME = re.compile(r'\d{6}-[0-9a-f]{8}')
 
 SHIPPED = Path(__file__).parent / 'shipped'
 DEFAULT_MODEL = 'street_student'
@@ -88,7 +94,8 @@ def resolve(model: str | Path) -> Path:
     """
     Return the directory of a model.
 
-    :param model: A directory, or 'default' for the student that comes with the package.
+    :param model: A directory, or 'default' for the student that comes with the package; a folder
+        of versions stands for the version in use.
     :raises InputError: If it is not a model directory.
     """
     directory = SHIPPED / DEFAULT_MODEL if str(model) == 'default' else Path(model).expanduser()
@@ -96,11 +103,29 @@ def resolve(model: str | Path) -> Path:
         raise InputError(
             f"model '{model}': no such directory. Give a directory written by 'bkd train', or "
             "'default' for the student that comes with the package")
+    if (directory / POINTER).is_file():
+        directory = directory / read_pointer(directory)[0]
     if not (directory / MODEL_YAML).is_file():
         raise InputError(
             f"model '{directory}': it holds no {MODEL_YAML}, so it is not a model directory. "
             "Give the directory that 'bkd train' wrote, such as runs/NAME/student")
     return directory
+
+
+def read_pointer(folder: Path) -> list[str]:
+    """
+    Return the version in use and those that were used before it, newest first.
+
+    :param folder: A folder of versions.
+    :raises InputError: If the pointer is damaged.
+    """
+    path = folder / POINTER
+    names = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    if not names or not all(VERSION_NAME.fullmatch(name) for name in names):
+        raise InputError(
+            f'{path}: damaged; expected a name such as 000001-5f0c2ab1 in each line, got '
+            f'{names[:3]}. Delete it and choose a version: bkd versions {folder} use NUMBER')
+    return names
 
 
 def read_spec(directory: str | Path) -> ModelSpec:

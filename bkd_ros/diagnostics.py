@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import math
 from typing import Callable
 
+from bkd_core.adaptation import Collected
 from bkd_core.inference import Segmenter
 from bkd_ros.frame_statistics import FrameSummary, WINDOW_S
 from bkd_ros.process_memory import resident_memory_mb
@@ -155,6 +156,43 @@ def _model_values(segmenter: Segmenter) -> dict[str, object]:
         values['device memory allocated (MiB)'] = memory[0] / 2**20
         values['device memory free (MiB)'] = memory[1] / 2**20
     return values
+
+
+def store_status(
+    name: str, collected: Collected, *, folder: str, max_bytes: int, num_damaged: int,
+    num_bad: int, silent_s: dict[str, float], silence_limit_s: float, is_paused: bool,
+) -> DiagnosticStatus:
+    """
+    Return the status of a frame store.
+
+    WARN: the last frame could not be written, or frames in the store are damaged. STALE: a
+    camera sends nothing.
+
+    :param name: The node and 'store'.
+    :param collected: What the collector has done.
+    :param folder: The store.
+    :param max_bytes: What it may take.
+    :param num_damaged: Frames in it that cannot be used.
+    :param num_bad: Messages that could not be read.
+    :param silent_s: Topic -> seconds since its last frame.
+    :param silence_limit_s: Longest silence, seconds; 0 allows any.
+    :param is_paused: Whether frames are left alone.
+    """
+    silent = [topic for topic, silence in silent_s.items() if silence > silence_limit_s > 0]
+    level, message = OK, 'paused by ~/pause' if is_paused else 'collects frames'
+    if collected.fault:
+        level, message = WARN, f'frames cannot be written: {collected.fault}'
+    elif silent:
+        level, message = STALE, f'no frame of {", ".join(silent)}'
+    elif num_damaged:
+        level, message = WARN, f'{num_damaged} frames in the store are damaged'
+    return DiagnosticStatus(level=level, name=name, message=message, values=_pairs({
+        'store': folder, 'frames in the store': collected.num_frames,
+        'size (MB)': collected.num_bytes / 1e6, 'largest size (MB)': max_bytes / 1e6,
+        'frames stored': collected.num_stored,
+        'frames that gave way to others': collected.num_removed,
+        'messages that could not be read': num_bad, 'damaged frames': num_damaged,
+        **{f'left out: {reason}': count for reason, count in collected.left_out.items()}}))
 
 
 def _pairs(values: dict[str, object]) -> list[KeyValue]:

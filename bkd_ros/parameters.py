@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
+from bkd_core.adaptation import QualityConfig, SELECTIONS
 from bkd_core.errors import InputError, unknown_name
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -166,6 +167,67 @@ RECORDER = {
     'start_timeout_s': Setting(
         default=0.0, minimum=0.0, maximum=86400.0,
         description='Give up when the first message has not come after so long; 0: wait.'),
+}
+
+COLLECTOR = {
+    'store': Setting(
+        default='', is_required=True,
+        description='Folder of the frame store; made if it is missing.'),
+    'image_topics': Setting(
+        default=['image'], is_required=True, description="The cameras' image topics."),
+    'image_transport': Setting(
+        default='raw', choices=IMAGE_TRANSPORTS,
+        description="raw subscribes to each topic (Image), compressed to its '/compressed' "
+                    "(CompressedImage); a topic that ends in '/compressed' is always taken so."),
+    'pose_topic': Setting(
+        default='',
+        description='Topic of PoseStamped; a pose within half a second of a frame is kept with '
+                    'it. Empty: none.'),
+    'max_rate': Setting(
+        default=1.0, minimum=0.0, maximum=1000.0, is_live=True,
+        description='Most frames per second of each camera that are looked at; 0 is no limit.'),
+    'max_megabytes': Setting(
+        default=1000.0, minimum=0.1, maximum=1e9,
+        description='What the store may take on the disk, in units of 10^6 bytes.'),
+    'image_format': Setting(
+        default='jpeg', choices=('jpeg', 'png'),
+        description='jpeg has quality 95, png loses nothing and takes several times the room.'),
+    'selection': Setting(
+        default='stratified_k_center', choices=tuple(sorted(SELECTIONS)),
+        description='Which frame gives way when the store is full.'),
+    'blur_classes': Setting(
+        default=[''],
+        description="Classes of the model's label space, such as pedestrian and car, whose "
+                    'pixels are made unrecognisable before anything is stored. Empty: none.'),
+    'min_sharpness': Setting(
+        default=QualityConfig.min_sharpness, minimum=0.0, maximum=1.0,
+        description="A frame that is less sharp, relative to the median of its topic's last 30, "
+                    'is left out; 0 keeps all.'),
+    'max_dark': Setting(
+        default=QualityConfig.max_dark, minimum=0.0, maximum=1.0,
+        description='A frame with a larger share of black pixels is left out; 1 keeps all.'),
+    'max_bright': Setting(
+        default=QualityConfig.max_bright, minimum=0.0, maximum=1.0,
+        description='A frame with a larger share of white pixels is left out; 1 keeps all.'),
+    'min_difference': Setting(
+        default=QualityConfig.min_difference, minimum=0.0, maximum=1.0,
+        description='A frame that differs less from a stored one of its topic, by thumbnails of '
+                    'deviation 1, is left out; 0 keeps all.'),
+    'model': Setting(
+        default='default', is_required=True,
+        description="The student that compares frames and finds classes: a model directory, or "
+                    "'default' for the one that comes along."),
+    'device': Setting(
+        default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
+    'num_threads': Setting(
+        default=1, minimum=0, maximum=256,
+        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+    'seed': Setting(
+        default=0, minimum=0, maximum=2 ** 31 - 1, description='Of what the selection draws.'),
+    'no_frame_warning_s': Setting(
+        default=5.0, minimum=0.0, maximum=3600.0, is_live=True,
+        description='Warn, and be STALE in /diagnostics, when no frame came for so many seconds; '
+                    '0 never warns.'),
 }
 
 

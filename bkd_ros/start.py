@@ -20,6 +20,11 @@ def segmentation_node() -> int:
     return _start('segmentation_node')
 
 
+def collector_node() -> int:
+    """Run collector_node and return its exit code."""
+    return _start('collector_node')
+
+
 def player_node() -> int:
     """Run player_node and return its exit code."""
     return _start('player_node')

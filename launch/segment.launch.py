@@ -6,6 +6,7 @@ Label a camera topic, or a recording.
     ros2 launch bkd_ros segment.launch.py
     ros2 launch bkd_ros segment.launch.py image:=/camera/image_raw compressed:=true
     ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
+    ros2 launch bkd_ros segment.launch.py collect:=true store:=frames
 """
 
 import difflib
@@ -65,6 +66,16 @@ ARGUMENTS = [
         'recording_topic', default_value='',
         description='The topic of the recording. Empty: its only image topic.'),
     DeclareLaunchArgument(
+        'collect', default_value='false', choices=TRUE_FALSE,
+        description='Also collect the frames that are worth having, for adaptation.'),
+    DeclareLaunchArgument(
+        'store', default_value='',
+        description='Folder of the frame store that collect fills.'),
+    DeclareLaunchArgument(
+        'max_megabytes', default_value='',
+        description='What the store may take on the disk, in units of 10^6 bytes. Empty: as '
+                    'config/collect.yaml says.'),
+    DeclareLaunchArgument(
         'namespace', default_value='', description='Namespace of the nodes and their topics.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
@@ -103,6 +114,8 @@ def start(context):
     environment = [
         SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if profile]
     nodes = [segmentation_node(argument)]
+    if is_true(argument['collect']):
+        nodes.append(collector_node(argument))
     if argument['recording']:
         nodes.append(player_node(argument))
     return environment + nodes
@@ -129,16 +142,44 @@ def segmentation_node(argument):
     :param argument: Name -> text of the launch arguments.
     """
     given = {name: argument[name] for name in ('model', 'runtime', 'device') if argument[name]}
-    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
-    if cameras:
-        given['image_topics'] = cameras
-    if is_true(argument['compressed']):
-        given['image_transport'] = 'compressed'
+    given.update(camera_parameters(argument))
     ending = {'respawn': True, 'respawn_delay': 2.0} if is_true(argument['respawn']) else {
         'on_exit': Shutdown()}
     return ros_node(
         argument, 'segmentation_node', [argument['params_file'], given],
         remappings=[('image', argument['image'])], **ending)
+
+
+def collector_node(argument):
+    """
+    Return the node that collects frames beside the one that labels; it may end by itself.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    if not argument['store']:
+        raise ValueError('store: got nothing; collect:=true needs the folder of a frame store')
+    given = {'store': argument['store'], **camera_parameters(argument)}
+    given.update({name: argument[name] for name in ('model', 'device') if argument[name]})
+    if argument['max_megabytes']:
+        given['max_megabytes'] = float(argument['max_megabytes'])
+    return ros_node(
+        argument, 'collector_node', [str(CONFIG / 'collect.yaml'), given],
+        remappings=[('image', argument['image'])])
+
+
+def camera_parameters(argument):
+    """
+    Return the parameters of a node that say which topics are its cameras.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    given = {}
+    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
+    if cameras:
+        given['image_topics'] = cameras
+    if is_true(argument['compressed']):
+        given['image_transport'] = 'compressed'
+    return given
 
 
 def player_node(argument):

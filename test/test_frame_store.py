@@ -132,7 +132,7 @@ def test_a_frame_larger_than_all_before_waits_for_room(tmp_path):
         assert [record.metadata.stamp_ns for record in store] == [4]
 
 
-def test_the_same_frame_is_stored_once_but_frames_without_a_clock_are_all_kept(tmp_path):
+def test_the_same_frame_is_stored_once_but_others_of_its_stamp_are_kept(tmp_path):
     with open_store(tmp_path) as store:
         for _ in range(2):
             addition = store.add(picture(7), from_camera(7))

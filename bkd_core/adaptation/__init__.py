@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapting to what a robot sees: collecting frames. Nothing here imports torch at load."""
+"""Adapting to what a robot sees. Nothing here imports torch at load but `round`."""
 
 from bkd_core.adaptation.collector import Collected, Collector, CollectorConfig, NOT_WRITTEN
 from bkd_core.adaptation.frame_quality import QualityConfig

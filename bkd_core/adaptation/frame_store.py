@@ -122,14 +122,15 @@ class FrameStore:
         :raises InputError: If the image is no such array.
         :raises OSError: If the disk is full or cannot be written; the store is as before.
         """
-        name = self._free_name(metadata)
+        data = self._encode(image)
+        crc32 = zlib.crc32(data)
+        name = self._free_name(metadata, crc32)
         if name is None:
             return Addition(name=None, reason='stored already')
-        data = self._encode(image)
         record = FrameRecord(
             name=name, metadata=metadata, suffix=self._suffix, height=image.shape[0],
-            width=image.shape[1], num_bytes=len(data), crc32=zlib.crc32(data),
-            thumbnail=thumbnail, embedding=embedding)
+            width=image.shape[1], num_bytes=len(data), crc32=crc32, thumbnail=thumbnail,
+            embedding=embedding)
         text = record.to_json()
         size = _on_disk(len(data)) + _on_disk(len(text))
         if size > (self.max_bytes - self._fixed_bytes) // 2:
@@ -194,7 +195,7 @@ class FrameStore:
                 f'{self.folder}: got at most {self.max_bytes} bytes, but {self.num_bytes} are '
                 'taken by files that are no frames. Give it more')
 
-    def _free_name(self, metadata: FrameMetadata) -> str | None:
+    def _free_name(self, metadata: FrameMetadata, crc32: int) -> str | None:
         """Return a name that nothing has; None if the very frame is there."""
         slug = re.sub(r'\W+', '_', metadata.topic, flags=re.ASCII).strip('_')[:80] or 'frame'
         base = name = f'{metadata.stamp_ns:019d}_{slug}'
@@ -202,8 +203,8 @@ class FrameStore:
         taken = {path.stem for path in self.damaged}
         while name in self._records or name in taken:
             known = self._records.get(name)
-            # Drivers without a clock stamp all their frames with 0.
-            if known and metadata.stamp_ns and known.metadata.topic == metadata.topic:
+            # Stamps repeat: drivers without a clock give 0, simulations begin anew each time.
+            if known and known.crc32 == crc32 and known.metadata.topic == metadata.topic:
                 return None
             number += 1
             name = f'{base}_{number}'

@@ -4,12 +4,14 @@
 
 from typing import Union
 
+from bkd_core.commands.bag import Bag
 from bkd_core.commands.benchmark import Benchmark
 from bkd_core.commands.demo import Demo
 from bkd_core.commands.evaluate import Evaluate
 from bkd_core.commands.predict import Predict
 from bkd_core.commands.train import Train
+from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
-Command = Union[Train, Evaluate, Predict, Demo, Benchmark]
+Command = Union[Train, Evaluate, Predict, Demo, Bag, Benchmark, Versions]

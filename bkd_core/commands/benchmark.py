@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node | training`."""
+"""`bkd benchmark adaptation | search | node | selection | training`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence, Union
 
 from bkd_core.commands.options import find_data_root, refuse_options, require_training
+from bkd_core.errors import InputError
 import tyro
 
 
@@ -168,6 +169,38 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selection:
+    """
+    Measure on CamVid which frames a store should keep, and write RESULTS/frame_selection.md.
+
+    For example:
+
+        bkd benchmark selection --data-root ~/data
+    """
+
+    model: str = 'default'
+    """The student: a model directory, or 'default' for the one that comes with the package."""
+    num_seeds: int = 5
+    """How many times each stream of frames is drawn."""
+    results: Path = Path('docs/results')
+    """Folder of the page."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        root = find_data_root(self.data_root)
+        if root is None:
+            raise InputError(
+                'CamVid is needed: give --data-root DIR or set BKD_DATA_ROOT')
+        from bkd_core.benchmarks.frame_selection import run_selection_benchmark
+        page = run_selection_benchmark(
+            self.results, data_root=root, model=self.model, num_seeds=self.num_seeds)
+        print(f'page: {page}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """
     Measure something side by side, and write the table.
@@ -177,11 +210,12 @@ class Benchmark:
         bkd benchmark adaptation --help
         bkd benchmark search --help
         bkd benchmark node --help
+        bkd benchmark selection --help
         bkd benchmark training --help
     """
 
     what: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Training]]]
+        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Selection, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """
