@@ -259,6 +259,23 @@ def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
     return values
 
 
+def resolve_topic(node: Node, parameter: str, topic: str) -> str:
+    """
+    Return a topic's full name, remapped as the user wishes.
+
+    :param node: The node.
+    :param parameter: Where the name comes from.
+    :param topic: The name.
+    :raises InputError: If it is none.
+    """
+    try:
+        return node.resolve_topic_name(topic)
+    except RuntimeError as error:  # rcl's, with the line of its source code
+        reason = str(error).partition(', at ')[0]
+        raise InputError(
+            f"{node.get_name()}: parameter '{parameter}': '{topic}': {reason}") from error
+
+
 def refuse_bad_values(
     settings: dict[str, Setting], parameters: list[Parameter],
 ) -> SetParametersResult:
