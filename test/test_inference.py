@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
+import subprocess
 import sys
 
 from bkd_core.errors import InputError
