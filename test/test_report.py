@@ -7,8 +7,8 @@ from __future__ import annotations
 import base64
 from html.parser import HTMLParser
 
-from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.errors import InputError
+from bkd_core.report import Picture, Table, write_report
 import cv2
 import numpy as np
 import pytest

@@ -10,7 +10,6 @@ import statistics
 import time
 
 from bkd_core import atomic
-from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.benchmarks.ros_playback import has_ros, IMAGE_TOPIC, play_through_node, score
 from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
@@ -22,6 +21,7 @@ from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
 from bkd_core.labels import LabelSpace
 from bkd_core.progress import progress_bar
+from bkd_core.report import Picture, Table, write_report
 from bkd_core.visualization import colorize, encode_jpeg, encode_png, legend, overlay
 import numpy as np
 from rich.console import Console
