@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: bkd train | evaluate | predict | demo | benchmark | versions."""
+"""The command line: bkd train | adapt | evaluate | predict | demo | benchmark | versions."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class GateSettings:
     :param min_confidence: Probability, by bootstrap over the labelled target frames, with which
         the new student must be the better one.
     :param num_resamples: Resamples of the bootstrap: the confidence is then known to a point.
-    :param seed: Of the bootstrap.
+    :param bootstrap_seed: Of the resampling.
     """
 
     max_replay_drop: float = 0.02
@@ -60,7 +60,7 @@ class GateSettings:
     min_labelled_frames: int = 5
     min_confidence: float = 0.9
     num_resamples: int = 2000
-    seed: int = 0
+    bootstrap_seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -237,7 +237,7 @@ def _labelled(before: np.ndarray, after: np.ndarray, settings: GateSettings) -> 
             f'mIoU on {count} labelled target frames (at least '
             f'{settings.min_labelled_frames} are needed)')
     gain = bootstrap_gain(
-        before, after, num_resamples=settings.num_resamples, seed=settings.seed)
+        before, after, num_resamples=settings.num_resamples, seed=settings.bootstrap_seed)
     return _criterion(
         'labelled_confidence', gain.confidence, 'at least', settings.min_confidence,
         f'mIoU on {count} labelled target frames {_change(gain.before, gain.after)}, better '

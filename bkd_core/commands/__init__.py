@@ -4,6 +4,7 @@
 
 from typing import Union
 
+from bkd_core.commands.adapt import Adapt
 from bkd_core.commands.benchmark import Benchmark
 from bkd_core.commands.demo import Demo
 from bkd_core.commands.evaluate import Evaluate
@@ -13,4 +14,4 @@ from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
-Command = Union[Train, Evaluate, Predict, Demo, Benchmark, Versions]
+Command = Union[Train, Adapt, Evaluate, Predict, Demo, Benchmark, Versions]
