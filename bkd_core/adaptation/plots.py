@@ -20,7 +20,7 @@ def class_share_plot(
     before: Sequence[float], after: Sequence[float], space: LabelSpace,
 ) -> str:
     """
-    Draw two bars a class: its share of the pixels before (hatched) and after.
+    Draw two bars a class: its share of the pixels before (pale) and after.
 
     :param before: Shares, 0 to 1, one a class.
     :param after: The same.

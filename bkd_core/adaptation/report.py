@@ -90,9 +90,10 @@ def _intro(facts: dict[str, Any], after: StudentScores) -> list[str]:
 
 def _criteria_table(criteria: Sequence[Criterion]) -> Table:
     return Table(
-        'The gate', ['criterion', 'value', 'bound', 'threshold', 'holds', 'in words'],
-        [[item.name.replace('_', ' '), _number(item.value), item.bound,
-          _number(item.threshold), 'yes' if item.is_met else 'NO', item.sentence]
+        'The gate', ['criterion', 'value', 'must be', 'holds', 'in words'],
+        [[item.name.replace('_', ' '), _number(item.value),
+          f'{item.bound} {_number(item.threshold)}', 'yes' if item.is_met else 'NO',
+          item.sentence]
          for item in criteria],
         'Shares and mIoU from 0 to 1. All criteria must hold. Why each is asked for stands in '
         'the settings of the gate.')
