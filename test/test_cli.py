@@ -22,7 +22,8 @@ from tiny_training import PaintedFrames, register_tiny_network
 
 ROOT = Path(__file__).resolve().parents[1]
 STREETS = str(ROOT / 'config' / 'experiments' / 'streets.yaml')
-COMMANDS = ('train', 'evaluate', 'predict', 'demo', 'bag', 'benchmark', 'versions')
+COMMANDS = (
+    'train', 'adapt', 'evaluate', 'predict', 'demo', 'bag', 'benchmark', 'versions')
 FRAMES = PaintedFrames(3)
 COLORS = np.array(get_label_space('street9').colors, np.uint8)
 

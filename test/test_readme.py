@@ -50,7 +50,7 @@ GROUPS = {'bag', 'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
     'benchmark node', 'benchmark selection', 'benchmark training', 'bag info', 'bag frames',
-    'bag extract', 'versions')
+    'bag extract', 'versions', 'adapt')
 
 
 def subcommands(*group: str) -> list[str]:
