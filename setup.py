@@ -26,6 +26,9 @@ EXTRAS = {
         'onnxscript>=0.2',
         'safetensors>=0.4',
     ],
+    'openvino': [
+        'openvino>=2024.4',
+    ],
     'ros': [
         f'{wheel}; {ROS_WHEELS}'
         for wheel in (
@@ -41,6 +44,7 @@ EXTRAS = {
         'colcon-common-extensions>=0.3',
         'hypothesis>=6.100',
         'onnx>=1.16',
+        'openvino>=2024.4',
         'pytest>=8',
         'ruff>=0.6',
         'setuptools>=70.1',

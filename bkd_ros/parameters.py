@@ -10,6 +10,7 @@ from typing import Any
 
 from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -77,14 +78,15 @@ SEGMENTATION = {
                     'while the node runs, the new model is loaded beside the old one and takes '
                     'its place when it is warm.'),
     'runtime': Setting(
-        default='auto', choices=('auto', 'onnxruntime', 'torch'),
-        description='What runs the network; auto takes ONNX Runtime if the model has an ONNX '
-                    'file.'),
+        default='auto', choices=RUNTIMES,
+        description='What runs the network; auto takes the fastest that is installed, by a trial '
+                    'at the first start.'),
     'device': Setting(
         default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
     'num_threads': Setting(
         default=0, minimum=0, maximum=256,
-        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+        description='Processor threads of one inference, and of OpenCV; 0 leaves the choice to '
+                    'the libraries.'),
     'max_batch': Setting(
         default=1, minimum=1, maximum=64,
         description='Most frames, of different cameras, that go through the network at once. A '
@@ -259,6 +261,23 @@ def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
         _check(node.get_name(), name, setting, values[name])
     _warn_of_unknown(node, settings)
     return values
+
+
+def resolve_topic(node: Node, parameter: str, topic: str) -> str:
+    """
+    Return a topic's full name, remapped as the user wishes.
+
+    :param node: The node.
+    :param parameter: Where the name comes from.
+    :param topic: The name.
+    :raises InputError: If it is none.
+    """
+    try:
+        return node.resolve_topic_name(topic)
+    except RuntimeError as error:  # rcl's, with the line of its source code
+        reason = str(error).partition(', at ')[0]
+        raise InputError(
+            f"{node.get_name()}: parameter '{parameter}': '{topic}': {reason}") from error
 
 
 def refuse_bad_values(

@@ -161,7 +161,13 @@ class SegmentationNode(LifecycleNode):
     def _activate(self) -> None:
         if self._slot.current is None:  # freed by an earlier deactivation
             self._slot.load_now(self.get_parameter('model').value)
-        topics = self._values['image_topics']
+        try:
+            self._open_cameras(self._values['image_topics'])
+        except InputError:
+            self._deactivate()
+            raise
+
+    def _open_cameras(self, topics: list[str]) -> None:
         names = camera_names(topics)
         self._worker = LatestFrameWorker(
             self._segment, on_error=self._on_bad_frame,

@@ -50,7 +50,8 @@ ARGUMENTS = [
         'params_file', default_value=str(CONFIG / 'segment.yaml'),
         description='Parameters of segmentation_node.'),
     DeclareLaunchArgument(
-        'runtime', default_value='', choices=['', 'auto', 'onnxruntime', 'torch'],
+        'runtime', default_value='',
+        choices=['', 'auto', 'onnxruntime', 'openvino', 'openvino_bf16', 'torch'],
         description='What runs the network. Empty: as params_file says.'),
     DeclareLaunchArgument(
         'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],

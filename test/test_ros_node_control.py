@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from bkd_core.inference import Segmenter  # noqa: E402
+from bkd_core.inference.runtimes import RUNTIMES  # noqa: E402
 from bkd_core.labels import get_label_space  # noqa: E402
 from bkd_core.model_directory import file_hash  # noqa: E402
 from bkd_core.visualization import colorize  # noqa: E402
@@ -190,7 +191,7 @@ def test_diagnostics_tell_of_both_cameras_and_the_model(two, model):
         'two/segmentation_node: camera /two/rear/image_raw'}
     model_values = {
         pair.key: pair.value for pair in found['two/segmentation_node: model'].values}
-    assert model_values['model'] == 'tiny' and model_values['runtime'] == 'onnxruntime'
+    assert model_values['model'] == 'tiny' and model_values['runtime'] in RUNTIMES
     assert model_values['version'] == file_hash(model / 'model.onnx')[:12]
     assert float(model_values['process memory (MiB)']) > 20
     assert found['two/segmentation_node: model'].level == DiagnosticStatus.OK

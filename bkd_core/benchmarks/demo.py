@@ -201,7 +201,7 @@ def _stamp_ns(index: int) -> int:
 
 
 def _speed(model: Path, drive: SegmentationDataset) -> float:
-    segmenter = Segmenter.load(model)
+    segmenter = Segmenter.load(model, runtime='onnxruntime')
     frame = drive.image(0)
     segmenter.warm_up(*frame.shape[:2])
     seconds = []
@@ -267,8 +267,8 @@ def _node_pictures(
 
 
 def _pictures(output: Path, drive: SegmentationDataset) -> list[Picture]:
-    before = Segmenter.load(output / 'models' / 'source_only')
-    after = Segmenter.load(output / 'models' / 'student')
+    before = Segmenter.load(output / 'models' / 'source_only', runtime='onnxruntime')
+    after = Segmenter.load(output / 'models' / 'student', runtime='onnxruntime')
     space = drive.label_space
     pictures = [
         Picture(f'Frame {index} of the recording', _side_by_side(
