@@ -100,8 +100,8 @@ def test_help_loads_no_torch():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((), 'train, evaluate, predict, demo'),
-    (('trian',), 'train, evaluate, predict, demo'),
+    ((), 'train, adapt, evaluate, predict'),
+    (('trian',), 'train, adapt, evaluate, predict'),
     (('train',), 'YAML file'),
     (('train', 'a.yaml'), 'a.yaml: no such configuration file'),
     (('train', STREETS, '--optimizer.learning-rat', '1'),
