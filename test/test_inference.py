@@ -324,10 +324,9 @@ def test_cuda_that_is_not_there_is_named_by_both_runtimes(
     assert Segmenter.load(trained_directory, device='auto').runtime == 'torch'
 
 
-@pytest.mark.parametrize('runtime', ['onnxruntime', 'torch'])
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino', 'torch'])
 def test_a_batch_without_room_is_one_clear_error_and_the_next_frame_is_labelled(runtime):
-    if runtime == 'torch':
-        pytest.importorskip('torch')
+    pytest.importorskip(runtime)
     script = (
         'from pathlib import Path\n'
         'import resource, numpy as np\n'

@@ -11,16 +11,11 @@ from typing import Any
 from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_core.inference.onnx_interface import check_interface
-from bkd_core.inference.out_of_memory import OutOfMemory
+from bkd_core.inference.out_of_memory import OutOfMemory, says_out_of_memory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
 logger = logging.getLogger(__name__)
-
-# The library has no exception of its own for it: its arena, the C++ allocator, CUDA and cuDNN.
-_OUT_OF_MEMORY = (
-    'failed to allocate memory', 'bad allocation', 'bad_alloc', 'out of memory',
-    '_alloc_failed')
 
 
 class OnnxRuntime:
@@ -66,7 +61,7 @@ class OnnxRuntime:
         try:
             return self._session.run(['logits'], {'image': images})[0]
         except Exception as error:  # the library raises a dozen unrelated types
-            if any(text in str(error).lower() for text in _OUT_OF_MEMORY):
+            if says_out_of_memory(error):
                 raise OutOfMemory(images, error) from error
             raise
 

@@ -6,6 +6,20 @@ from __future__ import annotations
 
 import numpy as np
 
+# ONNX Runtime and OpenVINO have no exception of their own for it: their arenas, the C++ allocator,
+# CUDA and cuDNN.
+_TEXTS = (
+    'failed to allocate', 'bad allocation', 'bad_alloc', 'out of memory', '_alloc_failed')
+
+
+def says_out_of_memory(error: Exception) -> bool:
+    """
+    Return whether an error of a runtime means that memory does not suffice.
+
+    :param error: Whatever it raised.
+    """
+    return any(text in str(error).lower() for text in _TEXTS)
+
 
 class OutOfMemory(MemoryError):
     """
