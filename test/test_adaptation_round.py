@@ -135,7 +135,8 @@ def test_the_version_is_a_complete_model_with_its_replay_and_reports(finished, m
     directory = finished[1].version.directory
     assert {path.name for path in directory.iterdir()} == {
         'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
-        'MODEL_CARD.md', 'log.jsonl', 'replay', 'report.html', 'report.json', 'version.json'}
+        'MODEL_CARD.md', 'log.jsonl', 'replay', 'report.html', 'report.json', 'version.json',
+        'shift.json'}
     replay = [sorted(os.listdir(path / 'replay' / 'labels')) for path in (directory, model)]
     assert replay[0] == replay[1] and len(replay[0]) == 12
     config = load_experiment(directory / 'config.yaml')['model']

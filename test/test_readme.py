@@ -49,7 +49,7 @@ def sections(text: str, title: str) -> str:
 GROUPS = {'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
-    'benchmark node', 'versions', 'adapt')
+    'benchmark node', 'benchmark shift', 'versions', 'adapt')
 
 
 def subcommands(*group: str) -> list[str]:

@@ -35,6 +35,7 @@ from bkd_core.config import (
 )
 from bkd_core.datasets.replay import REPLAY
 from bkd_core.errors import InputError
+from bkd_core.evaluation import measure_reference
 from bkd_core.experiment import commit, write_model
 from bkd_core.inference import Segmenter
 from bkd_core.models import load_network, load_teacher
@@ -235,6 +236,7 @@ class Round:
         :param decision: The gate's.
         :param seconds: How long the round took since it was begun or taken up again.
         """
+        measure_reference(Segmenter.load(student), self.given.frames.adapting).write(student)
         replay = self.parent.directory / REPLAY
         if replay.is_dir():
             with atomic.directory(student / REPLAY) as folder:

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node`."""
+"""`bkd benchmark adaptation | search | node | shift`."""
 
 from __future__ import annotations
 
@@ -132,6 +132,32 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """
+    Measure how well models that were trained for CamVid by day notice dusk, and write the table.
+
+    For example:
+
+        bkd benchmark shift --models runs/day/source_only --data-root ~/data
+    """
+
+    models: tuple[str, ...]
+    """Model directories."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.shift import run_shift_benchmark
+        path = run_shift_benchmark(
+            self.models, self.results, data_root=find_data_root(self.data_root))
+        print(f'table: {path}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """
     Measure something side by side, and write the table.
@@ -141,10 +167,11 @@ class Benchmark:
         bkd benchmark adaptation --help
         bkd benchmark search --help
         bkd benchmark node --help
+        bkd benchmark shift --help
     """
 
     what: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node]]]
+        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Shift]]]
 
     def run(self, overrides: list[str]) -> None:
         """
