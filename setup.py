@@ -26,11 +26,15 @@ EXTRAS = {
         'onnxscript>=0.2',
         'safetensors>=0.4',
     ],
+    'openvino': [
+        'openvino>=2024.4',
+    ],
     'ros': [
         f'{wheel}; {ROS_WHEELS}'
         for wheel in (
             'ros-jazzy-rclpy[fastrtps]==7.1.*',
             'ros-jazzy-diagnostic-msgs==5.3.*',
+            'ros-jazzy-geometry-msgs==5.3.*',
             'ros-jazzy-sensor-msgs==5.3.*',
             'ros-jazzy-std-msgs==5.3.*',
             'ros-jazzy-std-srvs==5.3.*',
@@ -40,6 +44,7 @@ EXTRAS = {
         'colcon-common-extensions>=0.3',
         'hypothesis>=6.100',
         'onnx>=1.16',
+        'openvino>=2024.4',
         'pytest>=8',
         'ruff>=0.6',
         'setuptools>=70.1',
@@ -114,6 +119,7 @@ setup(
     entry_points={'console_scripts': [
         'bkd = bkd_core.__main__:main',
         'segmentation_node = bkd_ros.start:segmentation_node',
+        'collector_node = bkd_ros.start:collector_node',
         'player_node = bkd_ros.start:player_node',
         'recorder_node = bkd_ros.start:recorder_node',
     ]},

@@ -206,7 +206,7 @@ def measure(directory: Path, validation: SegmentationDataset, *, description: st
     :param validation: Labelled frames.
     :param description: Text of the progress bar.
     """
-    segmenter = Segmenter.load(directory)
+    segmenter = Segmenter.load(directory, runtime='onnxruntime')
     with progress_bar(description, len(validation)) as advance:
         return evaluate(
             segmenter, validation, label_space=segmenter.label_space, progress=advance)

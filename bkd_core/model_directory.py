@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import hashlib
+import json
 from pathlib import Path
 import re
 from typing import Any
@@ -143,8 +144,10 @@ def read_spec(directory: str | Path) -> ModelSpec:
         raise InputError(f"model '{directory}': {MODEL_YAML} is missing") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: not readable as YAML: {error}') from error
-    if not isinstance(values, dict) or 'format_version' not in values:
-        raise InputError(f"{path}: expected a mapping with 'format_version'; it is damaged")
+    # 'files' is written last: without it the file is half a file.
+    if not isinstance(values, dict) or not {'format_version', 'files'} <= values.keys():
+        raise InputError(
+            f"{path}: expected a mapping with 'format_version' and 'files'; it is damaged")
     if values['format_version'] != FORMAT_VERSION:
         raise InputError(
             f"{path}: format_version {values['format_version']}; this bkd_ros reads "
@@ -182,6 +185,25 @@ def write_spec(directory: str | Path, spec: ModelSpec) -> None:
             for name in (WEIGHTS, ONNX) if (directory / name).is_file()},
     }
     atomic.write_text(directory / MODEL_YAML, yaml.safe_dump(values, sort_keys=False))
+
+
+def version(directory: str | Path, spec: ModelSpec) -> str:
+    """
+    Return what tells a model from another of the same name.
+
+    :param directory: The model directory.
+    :param spec: Its `model.yaml`.
+    :return: The beginning of its weights' SHA-256 (of the ONNX file's, if it has no weights) and,
+        if `metrics.json` names it, the commit that trained it, such as 'a1b2c3d4e5f6, commit
+        9b542484fa2b'; 'not known' without either.
+    """
+    digest = spec.files.get(WEIGHTS) or spec.files.get(ONNX) or ''
+    try:
+        commit = json.loads((Path(directory) / METRICS).read_text(encoding='utf-8'))['commit']
+    except (OSError, ValueError, KeyError, TypeError):
+        commit = ''  # a directory without measured numbers is whole, too
+    parts = [str(digest)[:12], f'commit {commit}' if commit else '']
+    return ', '.join(part for part in parts if part) or 'not known'
 
 
 def file_hash(path: Path) -> str:

@@ -13,6 +13,7 @@ from bkd_core.errors import InputError
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_statistics import FrameStatistics
 from bkd_ros.frame_watch import FrameWatch
+from bkd_ros.parameters import resolve_topic
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -41,6 +42,7 @@ class Camera:
         name ends like that.
     :param prefix: What the outputs' names begin with, such as '~' or '~/front'.
     :param on_frame: Called with this camera and each message.
+    :raises InputError: If the topic's name is none.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Camera:
         on_frame: Callable[[Camera, Image | CompressedImage], None],
     ) -> None:
         is_compressed = is_compressed or topic.endswith(COMPRESSED)
-        resolved = node.resolve_topic_name(topic.removesuffix(COMPRESSED))
+        resolved = resolve_topic(node, 'image_topics', topic.removesuffix(COMPRESSED))
         self._node = node
         self._on_frame = on_frame
         self._convert = compressed_to_rgb if is_compressed else image_to_rgb

@@ -4,17 +4,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import math
+from typing import Callable
 
+from bkd_core.adaptation import Collected
+from bkd_core.inference import Segmenter
 from bkd_ros.frame_statistics import FrameSummary, WINDOW_S
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from bkd_ros.process_memory import resident_memory_mb
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
 
 OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 ERROR, STALE = DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
+PERIOD_S = 1.0
 MAX_LATENCY_S = 1.0  # above it, labels tell of a scene that is gone
 MAX_BAD_SHARE = 0.5  # of the frames that came lately
 MAX_ENTROPY_TREND = 1.5  # the scene no longer looks like the model's first frames
+
+
+class DiagnosticsPublisher:
+    """
+    Publish on `/diagnostics` once a second.
+
+    :param node: The node.
+    :param statuses: Returns what there is to say.
+    """
+
+    def __init__(self, node: Node, statuses: Callable[[], list[DiagnosticStatus]]) -> None:
+        self._node = node
+        self._statuses = statuses
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # A steady clock: a simulation that stands still is worth a diagnosis, too.
+        self._timer = node.create_timer(
+            PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Stop, and withdraw the topic."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
+    def _publish(self) -> None:
+        message = DiagnosticArray(status=self._statuses())
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
 
 
 def camera_status(
@@ -64,31 +99,100 @@ def camera_status(
         'entropy, relative to the first frames': summary.entropy_trend}))
 
 
-def model_status(
-    name: str, *, model: str, directory: str, runtime: str, num_swaps: int, is_active: bool,
-    is_loading: bool, fault: str,
-) -> DiagnosticStatus:
+@dataclass(frozen=True, kw_only=True)
+class ModelState:
     """
-    Return the model's status: ERROR if none is loaded, WARN if the last one asked for is not.
+    What the node knows of its model.
 
-    :param name: The node and 'model'.
-    :param model: Name of the loaded model; empty if there is none.
-    :param directory: Where it lies.
-    :param runtime: What runs it.
+    :param segmenter: The model in use, or None.
     :param num_swaps: How often it was replaced since the node was configured.
     :param is_active: Whether the node is in its active state; else it needs no model.
     :param is_loading: Whether another one is being loaded.
     :param fault: Why the last one asked for could not be loaded; empty if it could.
+    :param batch_limit: How many frames go through the network at once at most.
+    :param max_batch: How many the user allows.
     """
-    level, message = OK, 'loads another model' if is_loading else 'serves'
-    if not is_active:
+
+    segmenter: Segmenter | None
+    num_swaps: int
+    is_active: bool
+    is_loading: bool
+    fault: str
+    batch_limit: int
+    max_batch: int
+
+
+def model_status(name: str, state: ModelState) -> DiagnosticStatus:
+    """
+    Return the model's status.
+
+    ERROR: none is loaded. WARN: the last one asked for could not be loaded, or frames go through
+    the network in smaller batches than they might.
+
+    :param name: The node and 'model'.
+    :param state: What is known of it.
+    """
+    level, message = OK, 'loads another model' if state.is_loading else 'serves'
+    if not state.is_active:
         message = 'the node is not active'
-    elif not model:
-        level, message = ERROR, fault or 'no model is loaded'
-    elif fault:
-        level, message = WARN, f'still serves the model before: {fault}'
+    elif state.segmenter is None:
+        level, message = ERROR, state.fault or 'no model is loaded'
+    elif state.fault:
+        level, message = WARN, f'still serves the model before: {state.fault}'
+    elif state.batch_limit < state.max_batch:
+        level, message = WARN, f'batch reduced to {state.batch_limit}: out of memory'
+    values = {'swaps': state.num_swaps, 'process memory (MiB)': resident_memory_mb()}
+    if state.segmenter is not None:
+        values = {**_model_values(state.segmenter), **values}
+    return DiagnosticStatus(level=level, name=name, message=message, values=_pairs(values))
+
+
+def _model_values(segmenter: Segmenter) -> dict[str, object]:
+    values: dict[str, object] = {
+        'model': segmenter.spec.name, 'version': segmenter.version,
+        'directory': segmenter.directory, 'runtime': segmenter.runtime}
+    memory = segmenter.device_memory()
+    if memory is not None:
+        values['device memory allocated (MiB)'] = memory[0] / 2**20
+        values['device memory free (MiB)'] = memory[1] / 2**20
+    return values
+
+
+def store_status(
+    name: str, collected: Collected, *, folder: str, max_bytes: int, num_damaged: int,
+    num_bad: int, silent_s: dict[str, float], silence_limit_s: float, is_paused: bool,
+) -> DiagnosticStatus:
+    """
+    Return the status of a frame store.
+
+    WARN: the last frame could not be written, or frames in the store are damaged. STALE: a
+    camera sends nothing.
+
+    :param name: The node and 'store'.
+    :param collected: What the collector has done.
+    :param folder: The store.
+    :param max_bytes: What it may take.
+    :param num_damaged: Frames in it that cannot be used.
+    :param num_bad: Messages that could not be read.
+    :param silent_s: Topic -> seconds since its last frame.
+    :param silence_limit_s: Longest silence, seconds; 0 allows any.
+    :param is_paused: Whether frames are left alone.
+    """
+    silent = [topic for topic, silence in silent_s.items() if silence > silence_limit_s > 0]
+    level, message = OK, 'paused by ~/pause' if is_paused else 'collects frames'
+    if collected.fault:
+        level, message = WARN, f'frames cannot be written: {collected.fault}'
+    elif silent:
+        level, message = STALE, f'no frame of {", ".join(silent)}'
+    elif num_damaged:
+        level, message = WARN, f'{num_damaged} frames in the store are damaged'
     return DiagnosticStatus(level=level, name=name, message=message, values=_pairs({
-        'model': model, 'directory': directory, 'runtime': runtime, 'swaps': num_swaps}))
+        'store': folder, 'frames in the store': collected.num_frames,
+        'size (MB)': collected.num_bytes / 1e6, 'largest size (MB)': max_bytes / 1e6,
+        'frames stored': collected.num_stored,
+        'frames that gave way to others': collected.num_removed,
+        'messages that could not be read': num_bad, 'damaged frames': num_damaged,
+        **{f'left out: {reason}': count for reason, count in collected.left_out.items()}}))
 
 
 def _pairs(values: dict[str, object]) -> list[KeyValue]:
@@ -97,5 +201,7 @@ def _pairs(values: dict[str, object]) -> list[KeyValue]:
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return 'not known' if math.isnan(value) else f'{value:.3g}'
+        if math.isnan(value):
+            return 'not known'
+        return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
     return str(value)

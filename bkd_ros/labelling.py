@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Sequence
 
 from bkd_core.errors import InputError
-from bkd_core.inference import Segmentation, Segmenter
+from bkd_core.inference import OutOfMemory, Segmentation, Segmenter
 from bkd_core.inference.segmenter import resize_frame
 from bkd_core.labels import IGNORE_INDEX
 import numpy as np
@@ -124,11 +124,14 @@ def load_segmenter(values: dict[str, Any]) -> Segmenter:
     Load the model that a node's parameters ask for.
 
     :param values: Values of `parameters.SEGMENTATION`.
-    :raises InputError: If it cannot be loaded.
+    :raises InputError: If it cannot be loaded, or the device has no room for one frame.
     """
     segmenter = Segmenter.load(
         values['model'], runtime=values['runtime'], num_threads=values['num_threads'],
         input_height=values['input_height'] or None, device=values['device'])
     # The first inference is the slow one, and shows here, not at each frame, what is wrong.
-    segmenter.warm_up(*WARM_UP_SIZE)
+    try:
+        segmenter.warm_up(*WARM_UP_SIZE)
+    except OutOfMemory as error:
+        raise InputError(f"model '{segmenter.directory}': {error}") from error
     return segmenter

@@ -19,21 +19,25 @@ class LatestFrameWorker(Generic[Key, T]):
     oldest is dropped, the delay never grows beyond one frame of each camera, and no camera
     keeps another from its turn.
 
-    :param process: Called in the thread with the camera and each frame taken from its slot.
-    :param on_error: Called in the thread with the camera and what `process` raised; the thread
-        goes on.
+    :param process: Called in the thread with what waits, at most one frame of each camera, in
+        the order of their turns.
+    :param on_error: Called in the thread with each camera of a batch and what `process` raised;
+        the thread goes on.
     :param on_replace: Called with the camera of a frame that gave way to a newer one.
+    :param batch_limit: Tells how many frames `process` may get at once; at least 1.
     :param name: The thread's name.
     """
 
     def __init__(
-        self, process: Callable[[Key, T], None], *, on_error: Callable[[Key, Exception], None],
+        self, process: Callable[[list[tuple[Key, T]]], None], *,
+        on_error: Callable[[Key, Exception], None],
         on_replace: Callable[[Key], None] = lambda key: None,
-        name: str = 'latest_frame_worker',
+        batch_limit: Callable[[], int] = lambda: 1, name: str = 'latest_frame_worker',
     ) -> None:
         self._process = process
         self._on_error = on_error
         self._on_replace = on_replace
+        self._batch_limit = batch_limit
         self._condition = threading.Condition()
         self._waiting: dict[Key, T] = {}  # in the order of their turns
         self._is_open = True
@@ -58,9 +62,9 @@ class LatestFrameWorker(Generic[Key, T]):
 
     def close(self, *, timeout_s: float = 10.0) -> bool:
         """
-        Drop the waiting frames, let the one in work end and stop the thread.
+        Drop the waiting frames, let those in work end and stop the thread.
 
-        :param timeout_s: How long to wait for the frame in work.
+        :param timeout_s: How long to wait for the frames in work.
         :return: Whether the thread has ended.
         """
         with self._condition:
@@ -76,9 +80,10 @@ class LatestFrameWorker(Generic[Key, T]):
                 self._condition.wait_for(lambda: not self._is_open or self._waiting)
                 if not self._is_open:
                     return
-                key = next(iter(self._waiting))
-                frame = self._waiting.pop(key)
+                keys = list(self._waiting)[:self._batch_limit()]
+                batch = [(key, self._waiting.pop(key)) for key in keys]
             try:
-                self._process(key, frame)
+                self._process(batch)
             except Exception as error:  # a bad frame must not end the thread
-                self._on_error(key, error)
+                for key in keys:
+                    self._on_error(key, error)

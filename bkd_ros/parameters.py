@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
+from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -76,14 +78,21 @@ SEGMENTATION = {
                     'while the node runs, the new model is loaded beside the old one and takes '
                     'its place when it is warm.'),
     'runtime': Setting(
-        default='auto', choices=('auto', 'onnxruntime', 'torch'),
-        description='What runs the network; auto takes ONNX Runtime if the model has an ONNX '
-                    'file.'),
+        default='auto', choices=RUNTIMES,
+        description='What runs the network; auto takes the fastest that is installed, by a trial '
+                    'at the first start.'),
     'device': Setting(
         default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
     'num_threads': Setting(
         default=0, minimum=0, maximum=256,
-        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+        description='Processor threads of one inference, and of OpenCV; 0 leaves the choice to '
+                    'the libraries.'),
+    'max_batch': Setting(
+        default=1, minimum=1, maximum=64,
+        description='Most frames, of different cameras, that go through the network at once. A '
+                    'processor gains nothing from more than 1, and the first frame waits for '
+                    'the last; with a GPU, try the number of cameras. Halved by itself while '
+                    'memory does not suffice.'),
     'input_height': Setting(
         default=0, minimum=0, maximum=4096,
         description="Short side of what the network sees, pixels; 0 is the model's own."),
@@ -162,6 +171,71 @@ RECORDER = {
         description='Give up when the first message has not come after so long; 0: wait.'),
 }
 
+COLLECTOR = {
+    'store': Setting(
+        default='', is_required=True,
+        description='Folder of the frame store; made if it is missing.'),
+    'image_topics': Setting(
+        default=['image'], is_required=True, description="The cameras' image topics."),
+    'image_transport': Setting(
+        default='raw', choices=IMAGE_TRANSPORTS,
+        description="raw subscribes to each topic (Image), compressed to its '/compressed' "
+                    "(CompressedImage); a topic that ends in '/compressed' is always taken so."),
+    'pose_topic': Setting(
+        default='',
+        description='Topic of PoseStamped; a pose within half a second of a frame is kept with '
+                    'it. Empty: none.'),
+    'max_rate': Setting(
+        default=1.0, minimum=0.0, maximum=1000.0, is_live=True,
+        description='Most frames per second of each camera that are looked at; 0 is no limit.'),
+    'max_megabytes': Setting(
+        default=1000.0, minimum=0.1, maximum=1e9,
+        description='What the store may take on the disk, in units of 10^6 bytes.'),
+    'image_format': Setting(
+        default='jpeg', choices=('jpeg', 'png'),
+        description='jpeg has quality 95, png loses nothing and takes several times the room.'),
+    'selection': Setting(
+        default='stratified_k_center', choices=tuple(sorted(SELECTIONS)),
+        description='Which frame gives way when the store is full.'),
+    'blur_classes': Setting(
+        default=[''],
+        description="Classes of the model's label space, such as pedestrian and car, whose "
+                    'pixels are made unrecognisable before anything is stored. Empty: none.'),
+    'blur_threshold': Setting(
+        default=CollectorConfig.blur_threshold, minimum=0.01, maximum=1.0,
+        description='Probability of those classes, all together, from which on a pixel is '
+                    'hidden; lower hides more.'),
+    'min_sharpness': Setting(
+        default=QualityConfig.min_sharpness, minimum=0.0, maximum=1.0,
+        description="A frame that is less sharp, relative to the median of its topic's last 30, "
+                    'is left out; 0 keeps all.'),
+    'max_dark': Setting(
+        default=QualityConfig.max_dark, minimum=0.0, maximum=1.0,
+        description='A frame with a larger share of black pixels is left out; 1 keeps all.'),
+    'max_bright': Setting(
+        default=QualityConfig.max_bright, minimum=0.0, maximum=1.0,
+        description='A frame with a larger share of white pixels is left out; 1 keeps all.'),
+    'min_difference': Setting(
+        default=QualityConfig.min_difference, minimum=0.0, maximum=1.0,
+        description='A frame that differs less from a stored one of its topic, by thumbnails of '
+                    'deviation 1, is left out; 0 keeps all.'),
+    'model': Setting(
+        default='default', is_required=True,
+        description="The student that compares frames and finds classes: a model directory, or "
+                    "'default' for the one that comes along."),
+    'device': Setting(
+        default='auto', choices=('auto', 'cpu', 'cuda'), description='Where the network runs.'),
+    'num_threads': Setting(
+        default=1, minimum=0, maximum=256,
+        description='Processor threads of one inference; 0 leaves the choice to the runtime.'),
+    'seed': Setting(
+        default=0, minimum=0, maximum=2 ** 31 - 1, description='Of what the selection draws.'),
+    'no_frame_warning_s': Setting(
+        default=5.0, minimum=0.0, maximum=3600.0, is_live=True,
+        description='Warn, and be STALE in /diagnostics, when no frame came for so many seconds; '
+                    '0 never warns.'),
+}
+
 
 def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
     """
@@ -187,6 +261,23 @@ def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
         _check(node.get_name(), name, setting, values[name])
     _warn_of_unknown(node, settings)
     return values
+
+
+def resolve_topic(node: Node, parameter: str, topic: str) -> str:
+    """
+    Return a topic's full name, remapped as the user wishes.
+
+    :param node: The node.
+    :param parameter: Where the name comes from.
+    :param topic: The name.
+    :raises InputError: If it is none.
+    """
+    try:
+        return node.resolve_topic_name(topic)
+    except RuntimeError as error:  # rcl's, with the line of its source code
+        reason = str(error).partition(', at ')[0]
+        raise InputError(
+            f"{node.get_name()}: parameter '{parameter}': '{topic}': {reason}") from error
 
 
 def refuse_bad_values(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import FrameType
 from typing import Any, Callable, Protocol
 
 from bkd_core.errors import InputError
@@ -16,6 +17,7 @@ from rclpy.task import Future
 
 EXIT_OK = 0
 EXIT_INPUT_ERROR = 2
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class RunnableNode(Protocol):
@@ -36,19 +38,23 @@ def run_node(create: Callable[[], Any], name: str, args: list[str] | None = None
     :param args: Command line, default `sys.argv`.
     :return: Exit code: 0 after a normal end, SIGINT or SIGTERM; 2 after a user's mistake.
     """
+    _interrupt_once()
+    try:
+        return _run(create, name, args)
+    except KeyboardInterrupt:  # before there was a node
+        return EXIT_OK
+    finally:
+        rclpy.try_shutdown()
+        for number in SIGNALS:  # also once Python has taken its own handlers down
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _run(create: Callable[[], Any], name: str, args: list[str] | None) -> int:
     try:
         rclpy.init(args=args)
     except RuntimeError as error:  # a bad --ros-args; there is no logging yet
         print(f'{name}: {error}', file=sys.stderr)
         return EXIT_INPUT_ERROR
-    try:
-        return _run(create, name)
-    finally:
-        rclpy.try_shutdown()
-        _ignore_signals()  # rclpy has put the handlers back that it found
-
-
-def _run(create: Callable[[], Any], name: str) -> int:
     node = None
     code = EXIT_OK
     try:
@@ -77,10 +83,20 @@ def _report(error: InputError, name: str) -> int:
     return EXIT_INPUT_ERROR
 
 
+def _interrupt_once() -> None:
+    """Let the first SIGINT or SIGTERM end the node, and no further one cut that end short."""
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise KeyboardInterrupt
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+
+
 def _ignore_signals() -> None:
-    """Let a second Ctrl-C, or launch's signals after the terminal's, not cut the end short."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Let a second Ctrl-C, or launch's signals after the terminal's, change nothing."""
+    for number in SIGNALS:
+        # No SIG_IGN: Python prints a traceback for a signal that is on its way meanwhile.
+        signal.signal(number, lambda *_: None)
 
 
 def _spin(node: Any) -> None:

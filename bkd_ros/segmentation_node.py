@@ -29,24 +29,28 @@ from typing import Any
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_ros import parameters
+from bkd_ros.batch_limit import BatchLimit
 from bkd_ros.camera import Camera, camera_names
 from bkd_ros.control import Control
-from bkd_ros.diagnostics import camera_status, model_status
+from bkd_ros.diagnostics import (
+    camera_status,
+    DiagnosticsPublisher,
+    model_status,
+    ModelState,
+)
+from bkd_ros.frame_pipeline import FramePipeline
 from bkd_ros.label_info import LabelInfoPublisher
 from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
-from bkd_ros.outputs import LabelledFrame
 from bkd_ros.run_node import run_node
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 3.0
-DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class SegmentationNode(LifecycleNode):
@@ -63,13 +67,17 @@ class SegmentationNode(LifecycleNode):
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
         self._values = parameters.declare(self, parameters.SEGMENTATION)
-        self._labelling = Labelling.from_values(self._values)
+        self._batches = BatchLimit(self._values['max_batch'], on_reduce=self._on_reduced_batch)
+        self._pipeline = FramePipeline(
+            Labelling.from_values(self._values), self._batches,
+            setting=lambda name: self.get_parameter(name).value,
+            on_bad_frame=self._on_bad_frame)
         self._fault: InputError | None = None
         self._is_constructed = False
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
         self._cameras: dict[str, Camera] = {}
-        self._made: list[tuple[Any, Any]] = []  # what cleaning up destroys, with its destroyer
         self._label_info: LabelInfoPublisher | None = None
+        self._diagnostics: DiagnosticsPublisher | None = None
         self._slot = ModelSlot(self._load, on_swap=self._on_swap)
         self._control = Control(self, self._slot)
         if self._values['autostart']:
@@ -142,27 +150,29 @@ class SegmentationNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._label_info = LabelInfoPublisher(self)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._made = [(self.destroy_publisher, self._diagnostics)]
         try:
             self._slot.load_now(self.get_parameter('model').value)
         except InputError:
             self._clean_up()
             raise
         self._control.open()
-        self._made.append((self.destroy_timer, self.create_timer(
-            DIAGNOSTICS_PERIOD_S, self._diagnose,
-            # A steady clock: a simulation that stands still is worth a diagnosis, too.
-            clock=Clock(clock_type=ClockType.STEADY_TIME))))
+        self._diagnostics = DiagnosticsPublisher(self, self._statuses)
 
     def _activate(self) -> None:
         if self._slot.current is None:  # freed by an earlier deactivation
             self._slot.load_now(self.get_parameter('model').value)
-        topics = self._values['image_topics']
+        try:
+            self._open_cameras(self._values['image_topics'])
+        except InputError:
+            self._deactivate()
+            raise
+
+    def _open_cameras(self, topics: list[str]) -> None:
         names = camera_names(topics)
         self._worker = LatestFrameWorker(
             self._segment, on_error=self._on_bad_frame,
-            on_replace=lambda camera: camera.statistics.replace())
+            on_replace=lambda camera: camera.statistics.replace(),
+            batch_limit=lambda: self._batches.limit)
         for name, topic in zip(names, topics):
             camera = Camera(
                 self, topic, is_compressed=self._values['image_transport'] == 'compressed',
@@ -185,18 +195,17 @@ class SegmentationNode(LifecycleNode):
     def _clean_up(self) -> None:
         self._deactivate()
         self._control.close()
-        if self._label_info is not None:
-            self._label_info.close()
-        self._label_info = None
-        for destroy, item in self._made:
-            destroy(item)
-        self._made = []
+        for part in (self._diagnostics, self._label_info):
+            if part is not None:
+                part.close()
+        self._diagnostics = self._label_info = None
 
     def _load(self, model: str) -> Segmenter:
         return load_segmenter({**self._values, 'model': model})
 
     def _on_swap(self, segmenter: Segmenter) -> None:
         """Tell what the labels mean from now on; called from several threads."""
+        self._batches.reset()
         for camera in list(self._cameras.values()):
             camera.statistics.new_model()
         if self.context.ok():
@@ -208,21 +217,12 @@ class SegmentationNode(LifecycleNode):
                 and camera.is_due(self.get_parameter('max_rate').value)):
             self._worker.submit(camera, message)
 
-    def _segment(self, camera: Camera, message: Image | CompressedImage) -> None:
-        wanted = camera.wanted()
-        segmenter = self._slot.current
-        frame = self._labelling.resized(camera.to_rgb(message), segmenter)
-        result, = self._labelling.label(
-            segmenter, [frame], with_confidence='confidence' in wanted,
-            threshold=self.get_parameter('confidence_threshold').value)
-        LabelledFrame(
-            frame=frame, result=result, header=message.header,
-            label_space=segmenter.label_space,
-        ).publish(
-            camera, wanted, overlay_opacity=self.get_parameter('overlay_opacity').value)
-        camera.statistics.answer(
-            latency_s=camera.latency_s(message.header), confidence=result.mean_confidence,
-            entropy=result.mean_entropy)
+    def _segment(self, batch: list[tuple[Camera, Image | CompressedImage]]) -> None:
+        self._pipeline.run(self._slot.current, batch)
+
+    def _on_reduced_batch(self, limit: int) -> None:
+        self.get_logger().warning(
+            f'out of memory: at most {limit} frames go through the network at once from now on')
 
     def _on_bad_frame(self, camera: Camera, error: Exception) -> None:
         if not self.context.ok():
@@ -234,25 +234,20 @@ class SegmentationNode(LifecycleNode):
             f'{camera.topic}: frame dropped, {num_bad} so far: {kind}{error}',
             throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _diagnose(self) -> None:
-        segmenter = self._slot.current
+    def _statuses(self) -> list[DiagnosticStatus]:
         name = self.get_fully_qualified_name().lstrip('/')
-        statuses = [model_status(
-            f'{name}: model', model=segmenter.spec.name if segmenter else '',
-            directory=str(segmenter.directory) if segmenter else '',
-            runtime=segmenter.runtime if segmenter else '', num_swaps=self._slot.num_swaps,
+        state = ModelState(
+            segmenter=self._slot.current, num_swaps=self._slot.num_swaps,
             is_active=self._worker is not None, is_loading=self._slot.is_loading,
-            fault=self._slot.fault)]
+            fault=self._slot.fault, batch_limit=self._batches.limit,
+            max_batch=self._batches.most)
         limit_s = self.get_parameter('no_frame_warning_s').value
-        statuses += [
+        return [model_status(f'{name}: model', state), *(
             camera_status(
                 f'{name}: camera {camera.topic}', camera.statistics.summary(),
                 silence_limit_s=limit_s, is_enabled=self._control.is_enabled,
                 is_wanted=bool(camera.wanted()))
-            for camera in self._cameras.values()]
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+            for camera in self._cameras.values())]
 
 
 def main(args: list[str] | None = None) -> int:

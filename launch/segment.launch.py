@@ -6,8 +6,10 @@ Label a camera topic, or a recording.
     ros2 launch bkd_ros segment.launch.py
     ros2 launch bkd_ros segment.launch.py image:=/camera/image_raw compressed:=true
     ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
+    ros2 launch bkd_ros segment.launch.py collect:=true store:=frames
 """
 
+import difflib
 import os
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -47,7 +50,8 @@ ARGUMENTS = [
         'params_file', default_value=str(CONFIG / 'segment.yaml'),
         description='Parameters of segmentation_node.'),
     DeclareLaunchArgument(
-        'runtime', default_value='', choices=['', 'auto', 'onnxruntime', 'torch'],
+        'runtime', default_value='',
+        choices=['', 'auto', 'onnxruntime', 'openvino', 'openvino_bf16', 'torch'],
         description='What runs the network. Empty: as params_file says.'),
     DeclareLaunchArgument(
         'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],
@@ -62,6 +66,16 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'recording_topic', default_value='',
         description='The topic of the recording. Empty: its only image topic.'),
+    DeclareLaunchArgument(
+        'collect', default_value='false', choices=TRUE_FALSE,
+        description='Also collect the frames that are worth having, for adaptation.'),
+    DeclareLaunchArgument(
+        'store', default_value='',
+        description='Folder of the frame store that collect fills.'),
+    DeclareLaunchArgument(
+        'max_megabytes', default_value='',
+        description='What the store may take on the disk, in units of 10^6 bytes. Empty: as '
+                    'config/collect.yaml says.'),
     DeclareLaunchArgument(
         'namespace', default_value='', description='Namespace of the nodes and their topics.'),
     DeclareLaunchArgument(
@@ -92,13 +106,34 @@ def start(context):
     :param context: The launch context.
     """
     argument = {item.name: LaunchConfiguration(item.name).perform(context) for item in ARGUMENTS}
+    warn_of_misspelt(context.launch_configurations, argument)
     profile = argument['fastdds_profile']
+    # launch_ros and Fast DDS would go on without a file that is not there.
+    for name in ('params_file', *(['fastdds_profile'] if profile else [])):
+        if not Path(argument[name]).is_file():
+            raise ValueError(f"{name}: '{argument[name]}' is no file")
     environment = [
         SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if profile]
     nodes = [segmentation_node(argument)]
+    if is_true(argument['collect']):
+        nodes.append(collector_node(argument))
     if argument['recording']:
         nodes.append(player_node(argument))
     return environment + nodes
+
+
+def warn_of_misspelt(given, known):
+    """
+    Name arguments that are nearly ours; launch ignores what it does not know.
+
+    :param given: Names that were given, here or in a launch file around this one.
+    :param known: Names of our arguments.
+    """
+    for name in given:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if near and name not in known:
+            get_logger('segment.launch.py').warning(
+                f"argument '{name}' is not known and ignored. Did you mean '{near[0]}'?")
 
 
 def segmentation_node(argument):
@@ -108,16 +143,44 @@ def segmentation_node(argument):
     :param argument: Name -> text of the launch arguments.
     """
     given = {name: argument[name] for name in ('model', 'runtime', 'device') if argument[name]}
-    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
-    if cameras:
-        given['image_topics'] = cameras
-    if is_true(argument['compressed']):
-        given['image_transport'] = 'compressed'
+    given.update(camera_parameters(argument))
     ending = {'respawn': True, 'respawn_delay': 2.0} if is_true(argument['respawn']) else {
         'on_exit': Shutdown()}
     return ros_node(
         argument, 'segmentation_node', [argument['params_file'], given],
         remappings=[('image', argument['image'])], **ending)
+
+
+def collector_node(argument):
+    """
+    Return the node that collects frames beside the one that labels; it may end by itself.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    if not argument['store']:
+        raise ValueError('store: got nothing; collect:=true needs the folder of a frame store')
+    given = {'store': argument['store'], **camera_parameters(argument)}
+    given.update({name: argument[name] for name in ('model', 'device') if argument[name]})
+    if argument['max_megabytes']:
+        given['max_megabytes'] = float(argument['max_megabytes'])
+    return ros_node(
+        argument, 'collector_node', [str(CONFIG / 'collect.yaml'), given],
+        remappings=[('image', argument['image'])])
+
+
+def camera_parameters(argument):
+    """
+    Return the parameters of a node that say which topics are its cameras.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    given = {}
+    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
+    if cameras:
+        given['image_topics'] = cameras
+    if is_true(argument['compressed']):
+        given['image_transport'] = 'compressed'
+    return given
 
 
 def player_node(argument):

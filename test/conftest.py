@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+import shutil
 import tempfile
 
 import pytest
@@ -44,6 +45,9 @@ def pytest_configure(config):
     domain_id, lock = reserve_domain_id()
     config.add_cleanup(lock.close)
     os.environ['ROS_DOMAIN_ID'] = str(domain_id)
+    # Which runtime was the fastest is kept there; a user's own choices stay as they are.
+    os.environ['XDG_CACHE_HOME'] = cache = tempfile.mkdtemp(prefix='bkd_ros_test_cache_')
+    config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
     if os.environ.get('REQUIRE_ROS') == '1':
         try:
             import rclpy  # noqa: F401

@@ -44,7 +44,7 @@ ROS_MODULES = {
 
 # A robot installs no torch, and `bkd --help` must be quick: these load without it.
 TORCH_FREE = {
-    '', '__main__', 'commands', 'adaptation', 'inference', 'evaluation', 'datasets', 'config',
+    '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
     'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
     'model_directory', 'progress'}
 # The files in those parts that exist for torch; nothing may load them at import.

@@ -7,6 +7,8 @@ from __future__ import annotations
 from bkd_core.benchmarks import node as benchmark
 from bkd_core.benchmarks.node import measure, percentile, Scenario, summarise, table
 from bkd_core.errors import InputError
+from bkd_ros.benchmark.street_logits import street_logits
+import numpy as np
 import pytest
 
 
@@ -51,6 +53,17 @@ def test_without_ros_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, 'has_ros', lambda: False)
     with pytest.raises(InputError, match='rclpy is not installed'):
         benchmark.run_node_benchmark(tmp_path, seconds=1)
+
+
+@pytest.mark.parametrize('size', [(352, 640), (352, 480), (64, 96)])
+def test_the_waiting_networks_answer_has_regions_like_a_street_and_not_noise(size):
+    logits = street_logits(9, *size)
+    assert logits.shape == (9, size[0] // 4, size[1] // 4) and logits.dtype == np.float32
+    winner = logits.argmax(axis=0)
+    corners = [winner[:-1, :-1], winner[1:, :-1], winner[:-1, 1:], winner[1:, 1:]]
+    is_mixed = np.any([corner != corners[0] for corner in corners], axis=0)
+    assert .1 < is_mixed.mean() < .3  # 16 % for the shipped student on CamVid
+    np.testing.assert_array_equal(street_logits(9, *size), logits)
 
 
 @pytest.mark.parametrize(('node', 'cameras'), [('ours', 1), ('ours', 2), ('plain', 1)])

@@ -52,7 +52,7 @@ def test_labelled_frames_give_calibration_and_the_noise_matrix(world, capfd):
     assert 'calibration error' in out and 'flicker' not in out
     scores = read_scores(world / 'scores')
     assert scores['iou']['road'] == scores['iou']['car'] == 1 and scores['iou']['sky'] == 0
-    calibration, segmenter = Calibration(), Segmenter.load('model')
+    calibration, segmenter = Calibration(), Segmenter.load('model', runtime='onnxruntime')
     for index in range(2):
         prediction = segmenter(cv2.imread(f'images/{index}.png')[..., ::-1])
         truth = cv2.imread(f'labels/{index}.png', cv2.IMREAD_UNCHANGED)

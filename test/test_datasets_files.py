@@ -229,7 +229,7 @@ def test_an_unknown_camvid_split_is_corrected(camvid):
 
 
 def test_build_dataset_opens_each_by_its_name(camvid):
-    assert set(DATASETS) == {'camvid', 'image_folder', 'recording', 'streets'}
+    assert set(DATASETS) == {'camvid', 'frame_store', 'image_folder', 'recording', 'streets'}
     dataset = build_dataset('camvid', root=camvid, split='train')
     assert isinstance(dataset, CamVid)
 

@@ -153,6 +153,28 @@ def test_any_fields_give_an_image_of_that_size_or_a_reason(
     assert cut == 0
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    encoding=st.sampled_from(sorted(SIZES)), height=st.integers(1, 6), width=st.integers(1, 6),
+    padding=st.integers(0, 3), is_bigendian=st.booleans(), seed=st.integers(0, 99))
+def test_no_byte_beside_the_data_is_read(encoding, height, width, padding, is_bigendian, seed):
+    pixel_bytes, size = SIZES[encoding]
+    step = width * pixel_bytes + padding
+    data = np.random.default_rng(seed).integers(0, 256, int(step * height * size), np.uint8)
+
+    def decoded(beside):
+        # The data lie in the middle of a larger block of memory.
+        block = np.full(len(data) + 64, beside, np.uint8)
+        block[32:-32] = data
+        try:
+            return decode_image(
+                block[32:-32], height=height, width=width, step=step, encoding=encoding,
+                is_bigendian=is_bigendian).copy()
+        except InputError as error:
+            return str(error)
+    np.testing.assert_array_equal(decoded(0), decoded(255))
+
+
 def gradient():
     rows, columns = np.mgrid[:48, :64]
     return np.dstack([rows * 5, columns * 3, rows + columns]).astype(np.uint8)
@@ -208,3 +230,34 @@ def test_a_truncated_file_is_refused(suffix, fraction):
 def test_what_is_no_image_is_refused(data, reason):
     with pytest.raises(InputError, match=reason):
         decode_compressed(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    suffix=st.sampled_from(['.jpg', '.png']), seed=st.integers(0, 9999),
+    num_changes=st.integers(1, 20), cut=st.integers(0, 40))
+def test_a_damaged_file_gives_an_image_or_a_reason(suffix, seed, num_changes, cut):
+    random = np.random.default_rng(seed)
+    data = np.frombuffer(encoded(suffix), np.uint8).copy()
+    # Not the size in the header: a huge one is valid, and fills the memory.
+    places = random.integers(32 if suffix == '.png' else 200, len(data), num_changes)
+    data[places] = random.integers(0, 256, num_changes)
+    try:
+        image = decode_compressed(data[:len(data) - cut].tobytes())
+    except InputError as error:
+        assert 'compressed image' in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=200), start=st.sampled_from(
+    [b'', b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM', b'RIFF', b'II*\0', b'P6\n']))
+def test_arbitrary_bytes_are_refused_as_a_compressed_image(data, start):
+    try:
+        image = decode_compressed(start + data)
+    except InputError as error:
+        assert 'compressed image' in str(error)
+    else:
+        assert start in (b'BM', b'P6\n')  # formats so simple that chance may write them
+        assert image.shape[2] == 3

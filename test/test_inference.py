@@ -14,7 +14,6 @@ from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_core.inference.onnx_runtime import OnnxRuntime
 from bkd_core.inference.segmenter import resize_frame
-from bkd_core.inference.upsampling import labels_and_confidence, mean_certainty
 from bkd_core.model_directory import ONNX, read_spec, WEIGHTS, write_spec
 import cv2
 from fixtures_models import nearest_color_network, write_tiny_model
@@ -38,88 +37,6 @@ def segmenter(tiny_model):
 def painted(segmenter, labels):
     """Return the frame whose pixels have the colours of their classes."""
     return np.uint8(segmenter.label_space.colors)[labels]
-
-
-def interpolated(logits, height, width):
-    """Upsample in float64 by the textbook: half-pixel centres, edges repeated."""
-    result = logits.astype(np.float64)
-    for side, size in ((1, height), (2, width)):
-        coarse = result.shape[side]
-        position = np.clip((np.arange(size) + .5) * coarse / size - .5, 0, coarse - 1)
-        before = np.floor(position).astype(int)
-        after = np.minimum(before + 1, coarse - 1)
-        shape = [1, 1, 1]
-        shape[side] = size
-        weight = (position - before).reshape(shape)
-        result = result.take(before, side) * (1 - weight) + result.take(after, side) * weight
-    return result
-
-
-def make_logits(kind, shape):
-    logits = np.random.default_rng(3).normal(size=shape).astype(np.float32) * 4
-    if kind == 'smooth':
-        logits = np.stack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in logits]) * 8
-    return logits
-
-
-SIZES = [
-    ((9, 8, 12), (64, 96)), ((9, 8, 12), (61, 103)), ((4, 5, 7), (33, 20)), ((19, 6, 6), (1, 1)),
-    ((3, 16, 16), (7, 300)), ((2, 1, 1), (5, 4)), ((9, 16, 16), (8, 8)), ((1, 3, 4), (6, 9))]
-
-
-@pytest.mark.parametrize('kind', ['random', 'smooth'])
-@pytest.mark.parametrize(('shape', 'size'), SIZES)
-def test_labels_and_confidence_are_those_of_the_interpolated_logits(kind, shape, size):
-    logits = make_logits(kind, shape)
-    labels, confidence = labels_and_confidence(logits, *size)
-    expected = interpolated(logits, *size)
-    ordered = np.sort(expected, axis=0)
-    is_clear = np.ones(size, bool) if shape[0] == 1 else ordered[-1] - ordered[-2] > 1e-4
-    assert is_clear.mean() > .99
-    assert (labels == expected.argmax(axis=0))[is_clear].all()
-    probabilities = np.exp(expected - expected.max(axis=0))
-    largest = 255 / probabilities.sum(axis=0)
-    assert np.abs(confidence - largest).max() < .51  # rounded to the nearest
-    assert labels.dtype == confidence.dtype == np.uint8
-
-
-@pytest.mark.parametrize(('shape', 'size'), SIZES)
-def test_labels_are_those_of_torch(shape, size):
-    torch = pytest.importorskip('torch')
-    logits = make_logits('smooth', shape)
-    labels, _ = labels_and_confidence(logits, *size)
-    upsampled = torch.nn.functional.interpolate(
-        torch.from_numpy(logits)[None], size, mode='bilinear', align_corners=False)[0]
-    best = upsampled.max(0).values
-    chosen = upsampled.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
-    assert float((best - chosen).max()) < 1e-4  # another class only where it is as good
-    assert (labels == upsampled.argmax(0).numpy()).mean() > .999
-
-
-def test_the_lowest_class_wins_a_tie():
-    logits = np.zeros((4, 2, 3), np.float32)
-    logits[[1, 3]] = 1
-    labels, confidence = labels_and_confidence(logits, 9, 7)
-    assert (labels == 1).all()
-    # e / (2 e + 2) of 255
-    assert (confidence == round(255 * np.e / (2 * np.e + 2))).all()
-
-
-def test_huge_logits_stay_finite():
-    logits = np.zeros((2, 1, 2), np.float32)
-    logits[0, 0, 0] = logits[1, 0, 1] = 3e4
-    labels, confidence = labels_and_confidence(logits, 1, 4)
-    np.testing.assert_array_equal(labels, [[0, 0, 1, 1]])
-    np.testing.assert_array_equal(confidence, np.full((1, 4), 255))
-    assert mean_certainty(logits) == (0, 1)
-
-
-def test_mean_certainty_of_equally_likely_classes_by_hand():
-    logits = np.full((5, 2, 2), -7, np.float32)
-    assert mean_certainty(logits) == pytest.approx((np.log(5), 1 / 5))
-    logits[:2, 0] = 60  # in the first row two classes share everything
-    assert mean_certainty(logits) == pytest.approx(
-        ((np.log(2) + np.log(5)) / 2, (1 / 2 + 1 / 5) / 2))
 
 
 def test_a_painted_frame_comes_back_as_its_labels(segmenter):
@@ -191,6 +108,22 @@ def test_a_frame_that_shrinks_a_lot_is_averaged_over_areas(segmenter):
     assert (shrunk == [50, 25, 10]).all()
 
 
+def test_a_frame_twice_as_large_is_averaged_over_blocks_of_four_pixels(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=96)
+    frame = np.random.default_rng(0).integers(0, 256, (200, 260, 3), np.uint8)
+    blocks = frame.reshape(100, 2, 130, 2, 3).mean(axis=(1, 3))
+    expected = cv2.resize(blocks, (128, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(resize_frame(frame, spec) - expected).max() <= 1  # rounded twice
+
+
+def test_a_frame_whose_sides_have_no_common_factor_is_averaged_over_areas(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=32)
+    frame = np.random.default_rng(0).integers(0, 256, (131, 131, 3), np.uint8)
+    shrunk = resize_frame(frame, spec)
+    assert abs(shrunk.mean() - frame.mean()) < .5
+    assert shrunk.std() < frame.std() / 3  # the mean of 16.8 pixels; samples keep it all
+
+
 def test_a_very_long_frame_is_squeezed_and_does_not_fill_the_memory(segmenter):
     assert resize_frame(np.zeros((1, 100_000, 3), np.uint8), segmenter.spec).shape == (
         64, 8 * 64, 3)
@@ -228,14 +161,6 @@ def assert_batch_is_one_by_one(segmenter):
                 assert found.confidence is None
 
 
-@pytest.mark.parametrize('runtime', ['onnxruntime', 'torch'])
-def test_a_batch_gives_what_its_frames_give_one_by_one(runtime):
-    if runtime == 'torch':
-        pytest.importorskip('torch')
-    assert_batch_is_one_by_one(
-        Segmenter.load('default', runtime=runtime, device='cpu', input_height=64))
-
-
 def test_frames_that_the_network_sees_at_one_size_go_through_it_together(segmenter, monkeypatch):
     passes = []
     logits = segmenter._runtime.logits
@@ -262,22 +187,11 @@ def test_warm_up_leaves_the_segmenter_as_it_was(segmenter):
     np.testing.assert_array_equal(segmenter(frame).labels, before)
 
 
-def test_the_runtime_is_onnxruntime_if_there_is_an_onnx_file_and_the_log_says_so(
-        tiny_model, caplog):
+def test_the_log_says_which_runtime_runs_the_model(tiny_model, caplog):
     with caplog.at_level(logging.INFO, logger='bkd_core.inference'):
-        segmenter = Segmenter.load(str(tiny_model))
+        segmenter = Segmenter.load(str(tiny_model), runtime='onnxruntime')
     assert segmenter.runtime == 'onnxruntime' and segmenter.directory == tiny_model
     assert "model 'tiny'" in caplog.text and 'runs by onnxruntime' in caplog.text
-
-
-def test_the_onnx_runtime_loads_no_torch(tiny_model):
-    script = (
-        'import sys, numpy as np\n'
-        'from bkd_core.inference import Segmenter\n'
-        f'segmenter = Segmenter.load({str(tiny_model)!r})\n'
-        'segmenter(np.zeros((40, 60, 3), np.uint8))\n'
-        'sys.exit("torch was imported" if "torch" in sys.modules else 0)')
-    subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=60)
 
 
 def test_a_missing_torch_names_the_pip_line(tiny_model, monkeypatch):
@@ -377,6 +291,18 @@ def test_without_an_onnx_file_torch_runs_the_weights(trained_directory):
     assert segmenter.logits(np.zeros((64, 96, 3), np.uint8)).shape == (9, 16, 24)
 
 
+def test_a_processor_has_no_device_memory_to_tell_of(trained_directory, segmenter):
+    assert Segmenter.load(trained_directory, device='cpu').device_memory() is None
+    assert segmenter.device_memory() is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_tells_what_the_network_holds_and_what_is_free(trained_directory):
+    allocated, free = Segmenter.load(trained_directory, device='cuda').device_memory()
+    weights = (trained_directory / WEIGHTS).stat().st_size
+    assert allocated >= 0.9 * weights and free > 0
+
+
 def test_truncated_weights_are_named(trained_directory):
     path = trained_directory / WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])
@@ -396,3 +322,27 @@ def test_cuda_that_is_not_there_is_named_by_both_runtimes(
     with pytest.raises(InputError, match="device 'cuda': this onnxruntime is built without"):
         Segmenter.load(tiny_model, device='cuda')
     assert Segmenter.load(trained_directory, device='auto').runtime == 'torch'
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino', 'torch'])
+def test_a_batch_without_room_is_one_clear_error_and_the_next_frame_is_labelled(runtime):
+    pytest.importorskip(runtime)
+    script = (
+        'from pathlib import Path\n'
+        'import resource, numpy as np\n'
+        'from bkd_core.inference import OutOfMemory, Segmenter\n'
+        "segmenter = Segmenter.load('default', runtime={!r}, device='cpu', num_threads=1)\n"
+        'frame = np.zeros((480, 640, 3), np.uint8)\n'
+        'segmenter(frame)\n'
+        "used = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        'limit = used * resource.getpagesize() + (300 << 20)\n'
+        'resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n'
+        'try:\n'
+        '    segmenter.segment_batch([frame] * 64)\n'
+        'except OutOfMemory as error:\n'
+        '    print(error)\n'
+        'assert segmenter(frame).labels.shape == (480, 640)').format(runtime)
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True,
+        timeout=120)
+    assert 'out of memory with 64 x ' in done.stdout and 'max_batch lower' in done.stdout

@@ -11,6 +11,7 @@ from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
 from bkd_core.model_directory import ModelSpec
+from hypothesis import given, HealthCheck, settings, strategies as st
 import pytest
 import yaml
 
@@ -111,3 +112,40 @@ def test_a_missing_model_yaml_is_named(tmp_path):
 ])
 def test_the_network_sees_the_frames_aspect_at_multiples_of_32(height, width, expected):
     assert model_directory.network_size(SPEC, height, width) == expected
+
+
+def test_the_version_is_the_beginning_of_the_weights_hash_and_the_commit_that_trained_them(
+        directory):
+    spec = model_directory.read_spec(directory)
+    digest = 'ba7816bf8f01'  # of 'abc', from FIPS 180-2
+    assert model_directory.version(directory, spec) == digest
+    metrics = directory / model_directory.METRICS
+    metrics.write_text('{"commit": "0123abcd"}')
+    assert model_directory.version(directory, spec) == f'{digest}, commit 0123abcd'
+    for damaged in ('{"commit"', '[]', '{}'):
+        metrics.write_text(damaged)
+        assert model_directory.version(directory, spec) == digest
+
+
+def test_the_version_of_a_directory_without_weights_is_that_of_its_onnx_file(directory):
+    spec = replace(SPEC, files={model_directory.ONNX: 'fedcba9876543210'})
+    assert model_directory.version(directory, spec) == 'fedcba987654'
+    assert model_directory.version(directory, SPEC) == 'not known'
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_model_yaml_that_is_cut_off_anywhere_is_refused_or_known_to_be_incomplete(
+        directory, share):
+    path = directory / model_directory.MODEL_YAML
+    whole = path.read_text()
+    path.write_text(whole[:int(share * len(whole))])
+    try:
+        spec = model_directory.read_spec(directory)
+        model_directory.verify(directory, spec, model_directory.WEIGHTS)
+    except InputError as error:
+        assert str(directory) in str(error)
+    else:
+        assert replace(spec, files={}) == SPEC
+    finally:
+        path.write_text(whole)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     'bkd_core', 'bkd_ros', 'config', 'launch', 'resource', 'scripts', 'LICENSE', 'README.md',
     'package.xml', 'pyproject.toml', 'setup.cfg', 'setup.py')
-NODES = ('player_node', 'recorder_node', 'segmentation_node')
+NODES = ('collector_node', 'player_node', 'recorder_node', 'segmentation_node')
 DATA = 'bkd_ros-{version}.data/data/'
 
 
@@ -146,11 +146,12 @@ def test_a_robot_needs_neither_torch_nor_ros(metadata):
 
 
 def test_the_extras_bring_training_ros_and_tests(metadata):
-    assert set(metadata.get_all('Provides-Extra')) == {'train', 'ros', 'test'}
+    assert set(metadata.get_all('Provides-Extra')) == {'train', 'openvino', 'ros', 'test'}
     lines = metadata.get_all('Requires-Dist')
     for extra, package in (
             ('train', 'torch'), ('train', 'torchvision'), ('ros', 'ros-jazzy-rclpy[fastrtps]'),
-            ('ros', 'ros-jazzy-sensor-msgs'), ('test', 'pytest')):
+            ('ros', 'ros-jazzy-sensor-msgs'), ('openvino', 'openvino'), ('test', 'openvino'),
+            ('test', 'pytest')):
         found = [line for line in lines if re.match(re.escape(package) + r'\W', line)]
         assert any(re.search(rf'extra == ["\']{extra}["\']', line) for line in found), package
 

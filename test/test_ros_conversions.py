@@ -8,12 +8,14 @@ import array
 import time
 
 import cv2
+from hypothesis import given, settings, strategies as st
 import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
 
 from bkd_core.errors import InputError  # noqa: E402
+from bkd_core.image_encodings import ENCODINGS  # noqa: E402
 from bkd_ros.conversions import (  # noqa: E402
     compressed_to_rgb,
     image_to_rgb,
@@ -68,6 +70,29 @@ def test_all_fields_of_an_image_are_honoured():
 def test_an_image_whose_data_are_missing_is_refused():
     with pytest.raises(InputError, match='truncated: got 0 bytes, expected 12'):
         image_to_rgb(Image(height=2, width=2, step=6, encoding='rgb8'))
+
+
+UINT32 = st.integers(0, 2 ** 32 - 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    encoding=st.one_of(st.sampled_from(ENCODINGS), st.text(max_size=12)),
+    height=st.one_of(st.integers(0, 8), UINT32), width=st.one_of(st.integers(0, 8), UINT32),
+    step=st.one_of(st.integers(0, 40), UINT32), is_bigendian=st.integers(0, 255),
+    data=st.binary(max_size=300))
+def test_any_message_gives_an_image_of_its_size_or_a_reason(
+        encoding, height, width, step, is_bigendian, data):
+    message = Image(
+        height=height, width=width, step=step, encoding=encoding, is_bigendian=is_bigendian,
+        data=array.array('B', data))
+    try:
+        image = image_to_rgb(message)
+    except InputError as error:
+        assert str(error)
+    else:
+        assert image.shape == (height, width, 3) and image.dtype == np.uint8
+        assert encoding in ENCODINGS and len(data) >= step * height
 
 
 def test_a_compressed_image_is_told_by_its_content_not_its_format():

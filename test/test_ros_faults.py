@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 import shutil
 import signal
+import time
 
 from fixtures_models import write_tiny_model
 import numpy as np
@@ -17,7 +19,7 @@ from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from fixtures_ros import node_process, parameter, probe  # noqa: E402
+from fixtures_ros import node_process, parameter, probe, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -74,8 +76,8 @@ def test_a_camera_that_dies_is_stale_and_its_return_is_seen(robot):
     robot.label(camera)
     robot.ears.node.destroy_publisher(camera)
     robot.ears.wait_until(
-        lambda: robot.status() and robot.status().level == DiagnosticStatus.STALE, 'STALE')
-    assert 'no frame for' in robot.status().message
+        lambda: robot.status() and 'no frame for' in robot.status().message, 'its silence')
+    assert robot.status().level == DiagnosticStatus.STALE
     camera = robot.camera()
     robot.label(camera)
     robot.diagnoses.clear()
@@ -121,7 +123,66 @@ def test_a_model_directory_that_vanishes_leaves_the_old_network_serving(robot):
     robot.label(camera)
 
 
+def test_a_model_directory_that_is_written_and_deleted_under_reload_never_costs_the_network(
+        robot):
+    place = robot.folder / 'model'
+    whole = {path.name: path.read_bytes() for path in place.iterdir()}
+    random = np.random.default_rng(0)
+    client = robot.ears.node.create_client(Trigger, f'{robot.name}/reload')
+    robot.ears.wait_until(client.service_is_ready, 'the service')
+    camera = robot.camera()
+    answers = []
+    for turn in range(25):
+        future = client.call_async(Trigger.Request())
+
+        def meddle(future=future):
+            name = random.choice(sorted(whole))
+            content = whole[name] if random.random() < .5 else whole[name][
+                :random.integers(len(whole[name]))]
+            (place / name).write_bytes(content)
+            if random.random() < .2:
+                (place / name).unlink()
+            return future.done()
+        robot.ears.wait_until(meddle, 'an answer')
+        answers.append(future.result())
+        if turn % 8 == 0:
+            robot.label(camera)
+    assert all(answer.message for answer in answers)
+    assert not all(answer.success for answer in answers)
+    for name, content in whole.items():
+        (place / name).write_bytes(content)
+    future = client.call_async(Trigger.Request())
+    robot.ears.wait_until(future.done, 'an answer')
+    assert future.result().success
+    robot.label(camera)
+
+
 def test_an_impatient_ctrl_c_ends_the_node_as_cleanly_as_a_patient_one(robot):
     for _ in range(3):
         robot.node.process.send_signal(signal.SIGINT)
     assert robot.node.wait() == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize('delay_s', [0, 0.1, 0.2, 0.4, 0.7, 1])
+def test_a_node_that_is_stopped_while_it_starts_ends_cleanly(number, delay_s, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    with node_process('segmentation_node', tmp_path / 'log', *parameter('model', model)) as node:
+        # Python itself never catches SIGTERM: from then on the script's first lines have run.
+        wait_until(lambda: catches(node.process.pid, signal.SIGTERM), 'the script')
+        time.sleep(delay_s)
+        for _ in range(2):
+            if node.process.poll() is None:
+                node.process.send_signal(number)
+        assert node.wait() == 0
+        assert 'Traceback' not in node.output() and 'Error' not in node.output()
+
+
+def catches(pid, number):
+    """Return whether a process has a handler for a signal."""
+    try:
+        text = Path(f'/proc/{pid}/status').read_text()
+    except FileNotFoundError:
+        return False
+    mask = next(line.split()[1] for line in text.splitlines() if line.startswith('SigCgt:'))
+    return bool(int(mask, 16) >> (number - 1) & 1)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 from bkd_ros.frame_statistics import BASELINE_FRAMES, FrameStatistics, percentile
 import pytest
@@ -15,6 +16,7 @@ from bkd_ros.diagnostics import (  # noqa: E402
     camera_status,
     ERROR,
     model_status,
+    ModelState,
     OK,
     STALE,
     WARN,
@@ -140,22 +142,42 @@ def test_the_values_are_texts_for_people(statistics):
     assert values['frames replaced by newer ones'] == '1'
 
 
-@pytest.mark.parametrize(('model', 'fault', 'level', 'text'), [
-    ('student', '', OK, 'serves'),
-    ('student', 'no such directory', WARN, 'still serves the model before: no such directory'),
-    ('', 'no such directory', ERROR, 'no such directory'),
-    ('', '', ERROR, 'no model is loaded'),
+SEGMENTER = SimpleNamespace(
+    spec=SimpleNamespace(name='student'), version='a1b2c3', directory='runs/student',
+    runtime='torch', device_memory=lambda: (3 * 2**20, 5 * 2**30))
+
+
+def model(**changes):
+    """Return the status of a model, and its values."""
+    found = model_status('node: model', ModelState(**{
+        'segmenter': SEGMENTER, 'num_swaps': 2, 'is_active': True, 'is_loading': False,
+        'fault': '', 'batch_limit': 4, 'max_batch': 4, **changes}))
+    return found, {pair.key: pair.value for pair in found.values}
+
+
+@pytest.mark.parametrize(('changes', 'level', 'text'), [
+    ({}, OK, 'serves'),
+    ({'is_loading': True}, OK, 'loads another model'),
+    ({'fault': 'no such directory'}, WARN, 'still serves the model before: no such directory'),
+    ({'batch_limit': 2}, WARN, 'batch reduced to 2: out of memory'),
+    ({'segmenter': None, 'fault': 'no such directory'}, ERROR, 'no such directory'),
+    ({'segmenter': None}, ERROR, 'no model is loaded'),
+    ({'segmenter': None, 'is_active': False}, OK, 'the node is not active'),
 ])
-def test_the_models_status(model, fault, level, text):
-    found = model_status(
-        'node: model', model=model, directory='d', runtime='r', num_swaps=2, is_active=True,
-        is_loading=False, fault=fault)
+def test_the_models_status(changes, level, text):
+    found, values = model(**changes)
     assert (found.level, found.message) == (level, text)
-    assert {pair.key: pair.value for pair in found.values}['swaps'] == '2'
+    assert values['swaps'] == '2'
 
 
-def test_a_node_that_is_not_active_needs_no_model():
-    found = model_status(
-        'node: model', model='', directory='', runtime='', num_swaps=0, is_active=False,
-        is_loading=False, fault='')
-    assert (found.level, found.message) == (OK, 'the node is not active')
+def test_the_models_values_tell_which_it_is_and_what_memory_it_takes():
+    _, values = model()
+    assert [values[name] for name in ('model', 'version', 'directory', 'runtime')] == [
+        'student', 'a1b2c3', 'runs/student', 'torch']
+    assert values['device memory allocated (MiB)'] == '3'
+    assert values['device memory free (MiB)'] == '5120'
+    # Of this very process, which has Python, NumPy and ROS loaded.
+    assert 20 < float(values['process memory (MiB)']) < 20_000
+    _, values = model(segmenter=SimpleNamespace(
+        **{**vars(SEGMENTER), 'device_memory': lambda: None}))
+    assert not [name for name in values if name.startswith('device memory')]

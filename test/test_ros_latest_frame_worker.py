@@ -21,15 +21,19 @@ class Gate:
         self.processed = []
         self.errors = []
         self.replaced = []
+        self.batch_limit = 1
+        self.batches = []
         self.worker = LatestFrameWorker(
             self.process, on_error=lambda camera, error: self.errors.append((camera, str(error))),
-            on_replace=self.replaced.append)
+            on_replace=self.replaced.append, batch_limit=lambda: self.batch_limit)
 
-    def process(self, camera, frame):
+    def process(self, batch):
         self.entered.release()
         assert self.let_go.acquire(timeout=PATIENCE_S)
-        self.processed.append(frame)
-        if frame == 'bad':
+        self.batches.append([camera for camera, _ in batch])
+        frames = [frame for _, frame in batch]
+        self.processed += frames
+        if 'bad' in frames:
             raise ValueError('bad frame')
 
     def submit_and_wait(self, frame, camera='front'):
@@ -71,6 +75,37 @@ def test_no_camera_keeps_another_from_its_turn(gate):
     assert gate.replaced == ['a', 'b', 'a']
 
 
+def test_what_waits_is_handed_over_together_as_far_as_the_limit_allows(gate):
+    gate.batch_limit = 3
+    gate.submit_and_wait('a1', 'a')
+    for frame in ('b1', 'a2', 'c1', 'd1', 'b2', 'e1'):
+        gate.worker.submit(frame[0], frame)
+    gate.let_go.release()
+    assert gate.entered.acquire(timeout=PATIENCE_S)
+    gate.worker.submit('b', 'b3')  # behind those whose turn has not come
+    gate.batch_limit = 2
+    for _ in range(2):
+        gate.let_go.release()
+        assert gate.entered.acquire(timeout=PATIENCE_S)
+    gate.let_go.release()
+    gate.submit_and_wait('end', 'a')
+    assert gate.processed == ['a1', 'b2', 'a2', 'c1', 'd1', 'e1', 'b3']
+    assert gate.batches == [['a'], ['b', 'a', 'c'], ['d', 'e'], ['b']]
+    assert gate.replaced == ['b']
+
+
+def test_an_error_of_a_whole_batch_is_reported_for_each_of_its_cameras(gate):
+    gate.batch_limit = 2
+    gate.submit_and_wait(1)
+    gate.worker.submit('front', 'bad')
+    gate.worker.submit('rear', 2)
+    gate.let_go.release()
+    assert gate.entered.acquire(timeout=PATIENCE_S)
+    gate.let_go.release()
+    gate.submit_and_wait('end')
+    assert gate.errors == [('front', 'bad frame'), ('rear', 'bad frame')]
+
+
 def test_an_error_is_reported_and_the_next_frame_is_processed(gate):
     gate.submit_and_wait('bad')
     gate.let_go.release()
@@ -95,11 +130,11 @@ def test_none_is_a_frame_like_any_other():
     frames = []
     seen = threading.Event()
 
-    def process(camera, frame):
-        frames.append(frame)
+    def process(batch):
+        frames.extend(batch)
         seen.set()
     worker = LatestFrameWorker(process, on_error=lambda *error: frames.append(error))
     worker.submit('front', None)
     assert seen.wait(PATIENCE_S)
     worker.close()
-    assert frames == [None]
+    assert frames == [('front', None)]

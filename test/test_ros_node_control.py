@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip('rclpy')
 
 from bkd_core.inference import Segmenter  # noqa: E402
+from bkd_core.inference.runtimes import RUNTIMES  # noqa: E402
 from bkd_core.labels import get_label_space  # noqa: E402
+from bkd_core.model_directory import file_hash  # noqa: E402
 from bkd_core.visualization import colorize  # noqa: E402
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
@@ -171,7 +173,7 @@ def test_the_node_can_be_paused(two):
     assert paused.header.stamp not in [message.header.stamp for message in two.labels['front']]
 
 
-def test_diagnostics_tell_of_both_cameras_and_the_model(two):
+def test_diagnostics_tell_of_both_cameras_and_the_model(two, model):
     arrays = two.ears.subscribe(DiagnosticArray, '/diagnostics', 10)
     frame = rgb_to_image(painted(), two.header())
 
@@ -189,7 +191,9 @@ def test_diagnostics_tell_of_both_cameras_and_the_model(two):
         'two/segmentation_node: camera /two/rear/image_raw'}
     model_values = {
         pair.key: pair.value for pair in found['two/segmentation_node: model'].values}
-    assert model_values['model'] == 'tiny' and model_values['runtime'] == 'onnxruntime'
+    assert model_values['model'] == 'tiny' and model_values['runtime'] in RUNTIMES
+    assert model_values['version'] == file_hash(model / 'model.onnx')[:12]
+    assert float(model_values['process memory (MiB)']) > 20
     assert found['two/segmentation_node: model'].level == DiagnosticStatus.OK
     front = found['two/segmentation_node: camera /two/front/image_raw']
     values = {pair.key: pair.value for pair in front.values}

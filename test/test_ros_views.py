@@ -16,7 +16,7 @@ import yaml
 
 pytest.importorskip('rclpy')
 
-from bkd_ros.camera import IMAGE_OUTPUTS  # noqa: E402
+from bkd_ros.camera import IMAGE_OUTPUTS, INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.label_info import vision_label_info  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -25,14 +25,27 @@ TOPICS = {'/image', *(f'/segmentation_node/{name}' for name in IMAGE_OUTPUTS)}
 
 def test_rviz_shows_topics_of_the_node():
     content = yaml.safe_load((CONFIG / 'segment.rviz').read_text(encoding='utf-8'))
-    topics = [
-        display['Topic']['Value'] for display in content['Visualization Manager']['Displays']]
-    assert len(topics) == 3 and set(topics) <= TOPICS
+    manager = content['Visualization Manager']
+    displays = {display['Topic']['Value']: display for display in manager['Displays']}
+    assert len(displays) == 3 and displays.keys() <= TOPICS
+    for topic, display in displays.items():
+        assert display['Class'] == 'rviz_default_plugins/Image'
+        assert display['Enabled'] is display['Value'] is True
+        # A subscription that asks for more than is offered gets nothing.
+        offered = INPUT_QOS if topic == '/image' else OUTPUT_QOS
+        wanted = display['Topic']['Reliability Policy'].replace(' ', '_').upper()
+        assert wanted == offered.reliability.name
+        assert display['Topic']['Durability Policy'] == 'Volatile'
+    assert {'Fixed Frame', 'Frame Rate'} <= manager['Global Options'].keys()
+    assert manager['Views']['Current']['Class'].startswith('rviz_default_plugins/')
+    assert 'rviz_common/Displays' in [panel['Class'] for panel in content['Panels']]
 
 
 def test_foxglove_shows_topics_of_the_node():
     layout = json.loads((CONFIG / 'foxglove_layout.json').read_text(encoding='utf-8'))
     panels = layout['configById']
+    assert {name.partition('!')[0] for name in panels} == {'Image', 'DiagnosticSummary'}
+    assert {'configById', 'playbackConfig', 'layout'} <= layout.keys()
     topics = [
         panel['imageMode']['imageTopic'] for name, panel in panels.items()
         if name.startswith('Image!')]
@@ -42,6 +55,7 @@ def test_foxglove_shows_topics_of_the_node():
     def leaves(part):
         if isinstance(part, str):
             return [part]
+        assert part['direction'] in ('row', 'column')
         return leaves(part['first']) + leaves(part['second'])
     assert sorted(leaves(layout['layout'])) == sorted(panels)
 

@@ -1,3 +1,13 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Adapting to what a robot sees. Nothing here imports torch at load but `round`."""
+
+from bkd_core.adaptation.collector import Collected, Collector, CollectorConfig, NOT_WRITTEN
+from bkd_core.adaptation.frame_quality import QualityConfig
+from bkd_core.adaptation.frame_selection import SELECTIONS
+from bkd_core.adaptation.frame_store import Addition, FrameStore
+from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
+
+__all__ = [
+    'Addition', 'Collected', 'Collector', 'CollectorConfig', 'FrameMetadata', 'FrameRecord',
+    'FrameStore', 'NOT_WRITTEN', 'QualityConfig', 'SELECTIONS']

@@ -10,7 +10,16 @@ import statistics
 import time
 
 from bkd_core import atomic
-from bkd_core.benchmarks.ros_playback import has_ros, IMAGE_TOPIC, play_through_node, score
+from bkd_core.benchmarks.node_views import node_picture, node_views
+from bkd_core.benchmarks.ros_playback import (
+    CONFIDENCE_TOPIC,
+    has_ros,
+    IMAGE_TOPIC,
+    LABELS_TOPIC,
+    OVERLAY_TOPIC,
+    play_through_node,
+    score,
+)
 from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.dataset import SegmentationDataset
@@ -33,6 +42,7 @@ RECORDED_FRAMES = 60
 HELD_OUT_FRAMES = 30
 FRAME_PERIOD_NS = 100_000_000  # the recording's camera runs at 10 Hz
 TIMED_FRAMES = 30
+NODE_PICTURE = 'node.jpg'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,7 @@ class Row:
     :param node: Scores of the labels that the ROS 2 node sent for the recording; None where
         the node was not run.
     :param answered: Share of the recording's frames that the node answered.
+    :param answers: Recording of what the node sent.
     :param frames_per_second: From frame to labels in one process, median.
     """
 
@@ -53,13 +64,14 @@ class Row:
     frames_per_second: float
     node: Scores | None = None
     answered: float | None = None
+    answers: Path | None = None
 
 
 def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) -> Path:
     """
     Run the demo and write its report; stages that are finished in `output` are not repeated.
 
-    :param output: Folder for recordings, models and report.html.
+    :param output: Folder for recordings, models, node.jpg and report.html.
     :param steps: Steps of each stage instead of the configuration's.
     :param use_ros: Play the recording through the node before and after.
     :return: Path of report.html.
@@ -88,11 +100,12 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
             + ('rclpy is not installed' if use_ros else 'switched off by --no-ros'))
     table = _table(rows)
     _print(console, table)
+    pictures = [*_node_pictures(rows[-1], recording, output, drive), *_pictures(output, drive)]
     seconds = time.perf_counter() - began
     report = output / 'report.html'
     write_report(
         report, title='Bilateral Knowledge Distillation on generated streets',
-        intro=_intro(stages, seconds), tables=[table], pictures=_pictures(output, drive))
+        intro=_intro(stages, seconds), tables=[table], pictures=pictures)
     console.print(f'{seconds:.0f} s; report: {report}')
     return report
 
@@ -169,14 +182,15 @@ def play(row: Row, drive: SegmentationDataset, recording: Path, output: Path) ->
     :param recording: The recording.
     :param output: The demo's folder.
     """
-    labels_bag = output / f'node_labels_{row.name}_{time.time_ns()}'
+    answers = output / f'node_{row.name}_{time.time_ns()}'
     playback = play_through_node(
         output / 'models' / row.name, recording, num_frames=len(drive),
-        duration_s=len(drive) * FRAME_PERIOD_NS / 1e9, output=labels_bag)
+        duration_s=len(drive) * FRAME_PERIOD_NS / 1e9, output=answers,
+        topics=(LABELS_TOPIC, CONFIDENCE_TOPIC, OVERLAY_TOPIC))
     truth = {_stamp_ns(index): drive.labels(index) for index in range(len(drive))}
     confusion = score(playback, truth, drive.label_space.num_classes)
     return replace(
-        row, answered=len(playback.labels) / len(drive),
+        row, answered=len(playback.labels) / len(drive), answers=answers,
         node=scores_of(
             confusion, drive.label_space, mean_entropy=float('nan'),
             num_frames=len(playback.labels)))
@@ -187,7 +201,7 @@ def _stamp_ns(index: int) -> int:
 
 
 def _speed(model: Path, drive: SegmentationDataset) -> float:
-    segmenter = Segmenter.load(model)
+    segmenter = Segmenter.load(model, runtime='onnxruntime')
     frame = drive.image(0)
     segmenter.warm_up(*frame.shape[:2])
     seconds = []
@@ -240,9 +254,21 @@ def _intro(stages: dict[str, TrainingConfig], seconds: float) -> list[str]:
         f'Optimizer steps: {steps}. The whole run took {seconds:.0f} s.']
 
 
+def _node_pictures(
+    row: Row, recording: Path, output: Path, drive: SegmentationDataset,
+) -> list[Picture]:
+    """Write node.jpg and return its parts for the report; nothing if the node was not run."""
+    if row.answers is None:
+        return []
+    views = node_views(recording, row.answers, drive.label_space)
+    atomic.write_bytes(
+        output / NODE_PICTURE, encode_jpeg(node_picture(views, drive.label_space)))
+    return [Picture(f'What the node sent, with the {row.name}', views)]
+
+
 def _pictures(output: Path, drive: SegmentationDataset) -> list[Picture]:
-    before = Segmenter.load(output / 'models' / 'source_only')
-    after = Segmenter.load(output / 'models' / 'student')
+    before = Segmenter.load(output / 'models' / 'source_only', runtime='onnxruntime')
+    after = Segmenter.load(output / 'models' / 'student', runtime='onnxruntime')
     space = drive.label_space
     pictures = [
         Picture(f'Frame {index} of the recording', _side_by_side(

@@ -205,9 +205,9 @@ def table(numbers: dict[str, Any]) -> str:
         'for its turn',
         'included; *latency* is from the stamp to the listener. The plain node does everything '
         'in its callback:',
-        'OpenCV, NumPy, eager torch, and the labels assigned to the message as an array. Both '
-        'run in turn;',
-        f'medians of {ROUNDS} runs of {numbers["seconds"]:g} s.', '',
+        'OpenCV, NumPy and eager torch. Both answer with the same logits, whose regions are like '
+        'those of a',
+        f'street. Both run in turn; medians of {ROUNDS} runs of {numbers["seconds"]:g} s.', '',
         '| scenario | node | frames answered | latency p50 / p95 (ms) | overhead p50 / p95 (ms) | '
         'CPU a frame (ms) | memory (MB), growth |',
         '| --- | --- | ---: | ---: | ---: | ---: | ---: |']

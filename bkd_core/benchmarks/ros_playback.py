@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+from typing import Sequence
 
 from bkd_core.datasets.recording import read_label_images
 from bkd_core.errors import InputError
@@ -21,6 +22,8 @@ import numpy as np
 CAMERA = '/camera/image_raw'
 IMAGE_TOPIC = f'{CAMERA}/compressed'
 LABELS_TOPIC = '/segmentation_node/labels'
+CONFIDENCE_TOPIC = '/segmentation_node/confidence'
+OVERLAY_TOPIC = '/segmentation_node/overlay'
 # How long the three processes may take beside the recording itself; importing rclpy alone takes
 # seconds on a busy machine.
 PATIENCE_S = 120
@@ -46,6 +49,7 @@ def has_ros() -> bool:
 
 def play_through_node(
     model: Path, recording: Path, *, num_frames: int, duration_s: float, output: Path,
+    topics: Sequence[str] = (LABELS_TOPIC,),
 ) -> Playback:
     """
     Start node, recorder and player as processes of their own and collect the node's labels.
@@ -54,7 +58,8 @@ def play_through_node(
     :param recording: Recording with `IMAGE_TOPIC`.
     :param num_frames: Frames in it.
     :param duration_s: How long the recording is.
-    :param output: Where the recording of the labels goes; must not exist.
+    :param output: Where the recording of the node's topics goes; must not exist.
+    :param topics: Topics of the node to record, the labels among them.
     :return: The labels received.
     :raises InputError: If a process fails, with the end of what it printed.
     """
@@ -74,7 +79,7 @@ def play_through_node(
 
         processes = {
             'recorder_node': start(
-                'recorder_node', topics=f'[{LABELS_TOPIC}]', output=output,
+                'recorder_node', topics=f'[{", ".join(topics)}]', output=output,
                 max_frames=num_frames, idle_timeout_s=10.0),
             'segmentation_node': start(
                 'segmentation_node', model=model, image_transport='compressed'),

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node | shift`."""
+"""`bkd benchmark adaptation | search | node | selection | shift | training`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence, Union
 
 from bkd_core.commands.options import find_data_root, refuse_options, require_training
+from bkd_core.errors import InputError
 import tyro
 
 
@@ -132,6 +133,74 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """
+    Time a training step part by part, beside the same step written plainly.
+
+    Writes RESULTS/training_speed.md. Needs no data: it trains on generated streets.
+
+    For example:
+
+        bkd benchmark training
+        bkd benchmark training --device cuda --crop 512 --batch 8
+    """
+
+    crop: int = 224
+    """Side of the crops, pixels; a multiple of 32."""
+    batch: int = 4
+    """Crops of each domain."""
+    rounds: int = 15
+    """Timed steps of each method and of its plain version."""
+    threads: int = 0
+    """Processor threads; 0 leaves the choice to torch."""
+    device: str = 'auto'
+    """auto, cpu or cuda."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.training import run_training_benchmark
+        table = run_training_benchmark(
+            self.results, crop=self.crop, batch=self.batch, rounds=self.rounds,
+            threads=self.threads, device=self.device)
+        print(f'table: {table}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """
+    Measure on CamVid which frames a store should keep, and write RESULTS/frame_selection.md.
+
+    For example:
+
+        bkd benchmark selection --data-root ~/data
+    """
+
+    model: str = 'default'
+    """The student: a model directory, or 'default' for the one that comes with the package."""
+    num_seeds: int = 5
+    """How many times each stream of frames is drawn."""
+    results: Path = Path('docs/results')
+    """Folder of the page."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        root = find_data_root(self.data_root)
+        if root is None:
+            raise InputError(
+                'CamVid is needed: give --data-root DIR or set BKD_DATA_ROOT')
+        from bkd_core.benchmarks.frame_selection import run_selection_benchmark
+        page = run_selection_benchmark(
+            self.results, data_root=root, model=self.model, num_seeds=self.num_seeds)
+        print(f'page: {page}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shift:
     """
     Measure how well models that were trained for CamVid by day notice dusk, and write the table.
@@ -167,11 +236,13 @@ class Benchmark:
         bkd benchmark adaptation --help
         bkd benchmark search --help
         bkd benchmark node --help
+        bkd benchmark selection --help
         bkd benchmark shift --help
+        bkd benchmark training --help
     """
 
-    what: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Union[Adaptation, Search, Node, Shift]]]
+    what: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[
+        Union[Adaptation, Search, Node, Selection, Shift, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """

@@ -42,8 +42,8 @@ class Evaluate:
     """A second model, such as the teacher: on how many pixels do both agree?"""
     data_root: Path | None = None
     """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
-    runtime: str = 'auto'
-    """auto, onnxruntime or torch."""
+    runtime: str = 'onnxruntime'
+    """onnxruntime, openvino, openvino_bf16, torch, or auto (the fastest that is installed)."""
 
     def run(self, overrides: list[str]) -> None:
         """

@@ -38,7 +38,7 @@ class Predict:
     overlay: bool = False
     """Also write pictures of the frame under the coloured labels."""
     runtime: str = 'auto'
-    """auto, onnxruntime or torch."""
+    """auto (the fastest that is installed), onnxruntime, openvino, openvino_bf16 or torch."""
 
     def run(self, overrides: list[str]) -> None:
         """

@@ -10,6 +10,7 @@ from typing import Any
 
 from bkd_core.datasets.camvid import CamVid
 from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.frame_store import StoredFrames
 from bkd_core.datasets.image_folder import ImageFolder
 from bkd_core.datasets.recording import Recording
 from bkd_core.datasets.streets import Streets
@@ -17,6 +18,7 @@ from bkd_core.errors import InputError, unknown_name
 
 DATASETS = {
     'camvid': CamVid,
+    'frame_store': StoredFrames,
     'image_folder': ImageFolder,
     'recording': Recording,
     'streets': Streets,

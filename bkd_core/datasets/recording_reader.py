@@ -94,7 +94,7 @@ def open_reader(path: Path) -> Iterator[AnyReader]:
     """
     # Recordings of older ROS 2 versions do not carry the definitions of their messages.
     typestore = get_typestore(Stores.ROS2_JAZZY)
-    paths = _storage_paths(path)
+    paths = storage_paths(path)
     try:
         reader = AnyReader(paths, default_typestore=typestore)
         reader.open()
@@ -159,6 +159,37 @@ def decode_frame(
         image=image)
 
 
+def decode_header(
+    reader: AnyReader, connection: Connection, data: bytes, where: str,
+) -> tuple[int, str]:
+    """
+    Return the stamp, in nanoseconds, and the coordinate frame of a message of an image topic.
+
+    :param reader: The opened recording.
+    :param connection: The message's connection.
+    :param data: The message as it was recorded.
+    :param where: Which message it is, for errors.
+    :raises InputError: If it is damaged.
+    """
+    message = _deserialize(reader, connection, data, where)
+    return _stamp_ns(message), message.header.frame_id
+
+
+def image_description(reader: AnyReader, connection: Connection, data: bytes) -> str:
+    """
+    Return size and encoding of an image, such as '640x480 rgb8'.
+
+    :param reader: The opened recording.
+    :param connection: The message's connection.
+    :param data: The message as it was recorded.
+    :raises InputError: If it is damaged or of an unknown encoding.
+    """
+    message = _deserialize(reader, connection, data, connection.topic)
+    height, width = decode_frame(reader, connection, data, connection.topic).image.shape[:2]
+    is_compressed = connection.msgtype == COMPRESSED_IMAGE
+    return f'{width}x{height} {message.format if is_compressed else message.encoding}'
+
+
 def recording_errors(path: Path, messages: Iterator[Any]) -> Iterator[Any]:
     """
     Yield from a reader's messages; what a damaged recording raises becomes an InputError.
@@ -176,7 +207,13 @@ def recording_errors(path: Path, messages: Iterator[Any]) -> Iterator[Any]:
         yield message
 
 
-def _storage_paths(path: Path) -> list[Path]:
+def storage_paths(path: Path) -> list[Path]:
+    """
+    Return what of a recording has to be opened: itself, or the files in a bare folder.
+
+    :param path: A .bag, .mcap or .db3 file, or a folder.
+    :raises InputError: If it is missing or no recording.
+    """
     if not path.exists():
         raise InputError(f'{path}: no such recording')
     if path.is_file() or (path / 'metadata.yaml').exists():

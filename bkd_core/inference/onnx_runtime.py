@@ -10,6 +10,8 @@ from typing import Any
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError
+from bkd_core.inference.onnx_interface import check_interface
+from bkd_core.inference.out_of_memory import OutOfMemory, says_out_of_memory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
@@ -54,8 +56,14 @@ class OnnxRuntime:
 
         :param images: (B, h, w, 3) uint8 RGB at the network's size.
         :return: (B, C, h / stride, w / stride) float32.
+        :raises OutOfMemory: If the device has no room for it.
         """
-        return self._session.run(['logits'], {'image': images})[0]
+        try:
+            return self._session.run(['logits'], {'image': images})[0]
+        except Exception as error:  # the library raises a dozen unrelated types
+            if says_out_of_memory(error):
+                raise OutOfMemory(images, error) from error
+            raise
 
 
 def _open_session(path: Path, num_threads: int, device: str):
@@ -105,18 +113,13 @@ def _providers(device: str, available: list[str]) -> list[str]:
 
 
 def _check_interface(session, path: Path, num_classes: int) -> None:
-    """Compare the graph's inputs and outputs with what `bkd_core.export` writes."""
-    inputs = [(i.name, i.type, i.shape) for i in session.get_inputs()]
-    outputs = {o.name: o.shape for o in session.get_outputs()}
-    if ([(name, kind, len(shape)) for name, kind, shape in inputs]
-            != [('image', 'tensor(uint8)', 4)] or isinstance(inputs[0][2][0], int)
-            or 'logits' not in outputs):
-        raise InputError(
-            f"{path}: expected one input 'image', uint8 (batch, h, w, 3) with a free batch, and "
-            f"an output 'logits'; got inputs {inputs} and outputs {list(outputs)}. Export the "
-            'model again')
-    channels = outputs['logits'][1]
-    if isinstance(channels, int) and channels != num_classes:
-        raise InputError(
-            f'{path}: its logits have {channels} classes, but the label space in '
-            f'{model_directory.MODEL_YAML} has {num_classes}. They are of different models')
+    inputs = [
+        (port.name, port.type.removeprefix('tensor(').rstrip(')'), _sides(port))
+        for port in session.get_inputs()]
+    outputs = {port.name: _sides(port) for port in session.get_outputs()}
+    check_interface(path, num_classes, inputs=inputs, outputs=outputs)
+
+
+def _sides(port) -> list[int | None]:
+    """Return a port's shape; None where a side is open."""
+    return [side if isinstance(side, int) else None for side in port.shape]

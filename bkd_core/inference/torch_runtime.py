@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bkd_core.errors import InputError
+from bkd_core.inference.out_of_memory import OutOfMemory
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network
 import numpy as np
 import torch
 from torch import nn
+
+_CPU_OUT_OF_MEMORY = 'DefaultCPUAllocator'  # a plain RuntimeError
 
 
 class TorchRuntime:
@@ -61,11 +64,31 @@ class TorchRuntime:
 
         :param images: (B, h, w, 3) uint8 RGB at the network's size.
         :return: (B, C, h / stride, w / stride) float32.
+        :raises OutOfMemory: If the device has no room for it.
         """
+        try:
+            return self._run(images)
+        except RuntimeError as error:
+            if (isinstance(error, torch.cuda.OutOfMemoryError)
+                    or _CPU_OUT_OF_MEMORY in str(error)):
+                raise OutOfMemory(images, error) from error
+            raise
+
+    def device_memory(self) -> tuple[int, int] | None:
+        """
+        Return the bytes that torch has allocated on the CUDA device, and those that are free.
+
+        :return: None on a processor.
+        """
+        if self._device.type != 'cuda':
+            return None
+        return torch.cuda.memory_allocated(self._device), torch.cuda.mem_get_info(self._device)[0]
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)
             logits = self._network((pixels.float() - self._mean) / self._std)
-        return np.ascontiguousarray(logits.float().cpu().numpy())
+            return np.ascontiguousarray(logits.float().cpu().numpy())
 
 
 def _choose_device(device: str) -> torch.device:

@@ -59,9 +59,15 @@ class SoftLabelCache:
         :param size: (h, w) of the result.
         :return: (len(windows), C, h, w) float32, log-probabilities.
         """
-        return torch.cat([cut_map(self._map(window.index), window, size) for window in windows])
+        return torch.cat([cut_map(self.look_up(window.index), window, size) for window in windows])
 
-    def _map(self, index: int) -> Tensor:
+    def look_up(self, index: int) -> Tensor:
+        """
+        Return the map of a frame, made if it is not there.
+
+        :param index: Number of the frame.
+        :return: (1, C, h, w) float16, log-probabilities.
+        """
         if index in self.maps:
             return self.maps[index]
         made = self._look(index)

@@ -22,6 +22,7 @@ from bkd_core.methods import build_method, METHODS, PhotometricAugmentation, Sha
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from bkd_core.training.memory import keep_freed_memory
 from bkd_core.training.optimizer import build_optimizer, set_learning_rate
 from bkd_core.training.run_log import RunLog
 import torch
@@ -59,6 +60,8 @@ class Trainer:
         if self.target is None and METHODS[config.method.name].uses_target:
             raise InputError(f"method '{config.method.name}' needs target images; got none")
         _make_deterministic(config.seed)
+        if self.device.type == 'cpu':
+            keep_freed_memory()
         student = self._wrap(self._build_student(initial))
         self.method = build_method(
             config.method, student,

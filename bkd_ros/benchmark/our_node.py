@@ -12,12 +12,11 @@ from typing import Any
 from bkd_core import model_directory
 from bkd_core.inference import Segmenter
 from bkd_ros.benchmark.self_report import SelfReport
+from bkd_ros.benchmark.street_logits import street_logits
 from bkd_ros.camera import Camera
 from bkd_ros.run_node import run_node
 from bkd_ros.segmentation_node import NAME, SegmentationNode
 import numpy as np
-
-_STRIDE = 4
 
 
 class WaitingRuntime:
@@ -37,18 +36,17 @@ class WaitingRuntime:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """
-        Return smooth random logits after the time is over.
+        Return logits like those of a street after the time is over.
 
         :param images: (B, H, W, 3) uint8; each takes its time, as on a processor.
         :return: (B, C, H / 4, W / 4) float32.
         """
-        num_images, height, width = images.shape[:3]
-        size = height // _STRIDE, width // _STRIDE
-        if size not in self._logits:
-            noise = np.random.default_rng(0).normal(size=(self.num_classes, *size))
-            self._logits[size] = noise.astype(np.float32)
+        num_images, *size = images.shape[:3]
+        if tuple(size) not in self._logits:
+            self._logits[tuple(size)] = street_logits(self.num_classes, *size)
         time.sleep(num_images * self.seconds)
-        return np.broadcast_to(self._logits[size], (num_images, self.num_classes, *size))
+        logits = self._logits[tuple(size)]
+        return np.broadcast_to(logits, (num_images, *logits.shape))
 
 
 class MeasuredNode(SegmentationNode):
@@ -75,10 +73,11 @@ class MeasuredNode(SegmentationNode):
         self._received[_stamp(message)] = time.perf_counter()
         super()._on_frame(camera, message)
 
-    def _segment(self, camera: Camera, message: Any) -> None:
-        super()._segment(camera, message)
-        received = self._received.pop(_stamp(message))
-        self._report.answered(received_s=received, network_s=self._network_s)
+    def _segment(self, batch: list[tuple[Camera, Any]]) -> None:
+        super()._segment(batch)
+        for _, message in batch:
+            received = self._received.pop(_stamp(message))
+            self._report.answered(received_s=received, network_s=len(batch) * self._network_s)
         if len(self._received) > 100:  # of frames that gave way to newer ones
             self._received.clear()
 

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 import resource
 import threading
 import time
+
+from bkd_ros.process_memory import resident_memory_mb
 
 _PERIOD_S = 1.0
 
@@ -51,10 +52,8 @@ class SelfReport:
             'cpu_s': _cpu_s() - cpu, 'seconds': time.perf_counter() - began}))
 
     def _sample(self) -> None:
-        page = os.sysconf('SC_PAGE_SIZE')
         while not self._end.wait(_PERIOD_S):
-            pages = int(Path('/proc/self/statm').read_text().split()[1])
-            self._memory_mb.append(pages * page / 2**20)
+            self._memory_mb.append(resident_memory_mb())
 
 
 def _cpu_s() -> float:

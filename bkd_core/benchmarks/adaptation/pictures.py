@@ -45,7 +45,8 @@ def write_picture(
     if not shown:
         return None
     validation = open_dataset(runs[0].config.validation, data_root)
-    networks = [(_title(run), Segmenter.load(folder / run.name)) for run in shown]
+    networks = [
+        (_title(run), Segmenter.load(folder / run.name, runtime='onnxruntime')) for run in shown]
     space = networks[0][1].label_space
     mapping = id_mapping(validation.label_space, space)
     tiles = []
