@@ -169,6 +169,19 @@ def test_a_stopped_round_goes_on_to_the_same_student(finished, model, target, tm
     assert outcome.version.state == 'in use'
 
 
+def test_a_round_goes_on_though_its_target_is_gone(finished, model, target, tmp_path):
+    frames = shutil.copytree(target / 'frames', tmp_path / 'frames')
+    task = task_of(model, target, tmp_path / 'versions', sources=(frames,))
+    for _ in range(2):  # the second time without the folder
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, 0)
+            run_round(task)
+        shutil.rmtree(frames, ignore_errors=True)
+    shutil.rmtree(task.output / '.round')
+    with pytest.raises(InputError, match='no such file or folder of target frames'):
+        run_round(task)
+
+
 def kill_at(step, task):
     """Make a round that is killed when it calls a method of its versions."""
     def stop(*arguments, **keywords):
