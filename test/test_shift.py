@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 
+from bkd_core import model_directory
 from bkd_core.adaptation.shift import ShiftDetector, ShiftSettings
 from bkd_core.benchmarks import shift as benchmark
 from bkd_core.benchmarks.shift import area_under_curve, run_shift_benchmark
@@ -191,3 +192,12 @@ def test_the_benchmark_reads_a_reference_that_is_there(tmp_path):
     measure_reference(segmenter, PaintedFrames(3)).write(model)
     found = benchmark.reference_of(segmenter, model, tiny_config(), None)
     assert found.scores == ShiftReference.read(model).scores
+
+
+def test_the_shipped_student_has_its_reference():
+    directory = model_directory.resolve('default')
+    spec = model_directory.read_spec(directory)
+    reference = ShiftReference.read(directory)
+    assert reference.mean_logits.shape == (spec.label_space.num_classes,)
+    assert len(reference.scores['entropy']) == 100
+    assert reference.class_shares.sum() == pytest.approx(1, abs=1e-3)
