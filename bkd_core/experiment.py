@@ -21,7 +21,7 @@ from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.datasets.replay import write_replay
 from bkd_core.errors import InputError
-from bkd_core.evaluation import evaluate, Scores
+from bkd_core.evaluation import evaluate, measure_reference, Scores
 from bkd_core.export import check_parity, export_onnx
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
@@ -110,6 +110,8 @@ def _run_stage(
         input_height=config.model.input_height)
     write_model(directory, network, spec, config, validation)
     scores = measure(directory, validation, description=f'{name}: measure')
+    measure_reference(
+        Segmenter.load(directory), open_dataset(trained_for(config), data_root)).write(directory)
     metrics = {
         'scores': scores.to_dict(), 'runtime': 'onnxruntime', 'version': bkd_core.__version__,
         'parameters': sum(weight.numel() for weight in network.parameters()),
@@ -228,6 +230,15 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return 'unknown'
     return f'{short}-dirty' if changes else short
+
+
+def trained_for(config: TrainingConfig) -> DataConfig:
+    """
+    Return the data set whose look a run makes a network know: the target, or else the source.
+
+    :param config: The run's configuration.
+    """
+    return (*_target(config), config.source)[0]
 
 
 def _target(config: TrainingConfig) -> tuple[DataConfig, ...]:

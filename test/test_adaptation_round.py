@@ -135,7 +135,8 @@ def test_the_version_is_a_complete_model_with_its_replay_and_reports(finished, m
     directory = finished[1].version.directory
     assert {path.name for path in directory.iterdir()} == {
         'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
-        'MODEL_CARD.md', 'log.jsonl', 'replay', 'report.html', 'report.json', 'version.json'}
+        'MODEL_CARD.md', 'log.jsonl', 'replay', 'report.html', 'report.json', 'version.json',
+        'shift.json'}
     replay = [sorted(os.listdir(path / 'replay' / 'labels')) for path in (directory, model)]
     assert replay[0] == replay[1] and len(replay[0]) == 12
     config = load_experiment(directory / 'config.yaml')['model']
@@ -166,6 +167,19 @@ def test_a_stopped_round_goes_on_to_the_same_student(finished, model, target, tm
     outcome = run_round(task)
     assert weights(outcome.version.directory) == weights(finished[1].version.directory)
     assert outcome.version.state == 'in use'
+
+
+def test_a_round_goes_on_though_its_target_is_gone(finished, model, target, tmp_path):
+    frames = shutil.copytree(target / 'frames', tmp_path / 'frames')
+    task = task_of(model, target, tmp_path / 'versions', sources=(frames,))
+    for _ in range(2):  # the second time without the folder
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, 0)
+            run_round(task)
+        shutil.rmtree(frames, ignore_errors=True)
+    shutil.rmtree(task.output / '.round')
+    with pytest.raises(InputError, match='no such file or folder of target frames'):
+        run_round(task)
 
 
 def kill_at(step, task):

@@ -26,12 +26,13 @@ class GateSettings:
     """
     What a student must fulfil to be accepted; shares and mIoU from 0 to 1.
 
+    The thresholds are choices, with the reason given; none was fitted to a data set.
+
     :param max_replay_drop: mIoU that it may lose on the held-back replay frames. They are few
-        (16 of 64), and the student in use was trained on them while the new one was not: two
-        points are within what that alone costs.
+        (16 of 64), and the student in use may have been trained on them while the new one was
+        not, so a strict 0 would refuse too much.
     :param max_label_free_loss: How much worse any single one of agreement, consistency and
-        flicker may get. One point: about what two trainings that differ in their seed only
-        differ by, so that one score may stand still while the others rise.
+        flicker may get, so that one score may stand still while the others rise.
     :param min_label_free_gain: What the three must gain together (flicker counts negatively).
         Above 0, so that an unchanged student is no better one.
     :param min_class_diversity: The effective number of classes, exp(entropy of the class

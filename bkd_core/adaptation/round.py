@@ -35,6 +35,7 @@ from bkd_core.config import (
 )
 from bkd_core.datasets.replay import REPLAY
 from bkd_core.errors import InputError
+from bkd_core.evaluation import measure_reference
 from bkd_core.experiment import commit, write_model
 from bkd_core.inference import Segmenter
 from bkd_core.models import load_network, load_teacher
@@ -83,8 +84,10 @@ def run_round(task: RoundTask) -> Outcome:
             f'of {parent.num_bytes / 1e6:.1f} MB')
     work = versions.folder / WORK
     with _only_round(work):
-        given = RoundInput.read(task, parent.directory)
-        _require_same_round(work, given, parent)
+        identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
+        _require_same_round(work, identity, parent)
+        given = RoundInput.read(task, parent.directory, work)
+        atomic.write_text(work / _INPUT, json.dumps(identity, indent=1))
         return Round(task, given, versions, parent, work).run()
 
 
@@ -235,6 +238,7 @@ class Round:
         :param decision: The gate's.
         :param seconds: How long the round took since it was begun or taken up again.
         """
+        measure_reference(Segmenter.load(student), self.given.frames.adapting).write(student)
         replay = self.parent.directory / REPLAY
         if replay.is_dir():
             with atomic.directory(student / REPLAY) as folder:
@@ -345,20 +349,16 @@ def _only_round(work: Path) -> Iterator[None]:
         yield
 
 
-def _require_same_round(work: Path, given: RoundInput, parent: Version) -> None:
-    """Begin a round, or make sure that the one that was begun is this one."""
-    now = json.loads(json.dumps({**given.identity, 'parent': parent.name}))
+def _require_same_round(work: Path, identity: dict[str, Any], parent: Version) -> None:
+    """Clear away what no round can go on from; refuse to go on with another round."""
     path = work / _INPUT
     before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-    if before is not None and before['parent'] == parent.parent:
-        # It was killed after its student had become the version in use.
+    # It was killed before it had read its input, or after its student had been used.
+    if before is None or before['parent'] == parent.parent:
         shutil.rmtree(work)
         work.mkdir()
-        before = None
-    if before is None:
-        atomic.write_text(path, json.dumps(now, indent=1))
-    elif before != now:
-        changed = sorted(key for key in now if before.get(key) != now[key])
+    elif before != identity:
+        changed = sorted(key for key in identity if before.get(key) != identity[key])
         raise InputError(
             f'{work}: an unfinished round with other {", ".join(changed)} is here. Give the '
             'same command again to go on with it, or --restart to throw it away')

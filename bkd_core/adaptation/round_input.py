@@ -10,7 +10,13 @@ from typing import Any
 
 from bkd_core import model_directory
 from bkd_core.adaptation.settings import RoundSettings
-from bkd_core.adaptation.target_frames import open_frames, split_frames, TargetFrames
+from bkd_core.adaptation.target_frames import (
+    keep_frames,
+    open_frames,
+    read_frames,
+    split_frames,
+    TargetFrames,
+)
 from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.dataset import SegmentationDataset
@@ -23,6 +29,7 @@ import numpy as np
 
 # One replay frame in this many is held back for the gate.
 _GATE_SHARE = 4
+_FRAMES = 'frames'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,14 @@ class RoundTask:
     topic: str | None = None
     stride: int = 1
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what a stopped round must have in common with the one that goes on."""
+        return {
+            'settings': asdict(self.settings), 'teacher': str(self.teacher),
+            'replay': str(self.replay), 'labelled': str(self.labelled),
+            'target frames': [*map(str, self.sources), str(self.topic), self.stride]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundInput:
@@ -67,7 +82,6 @@ class RoundInput:
     :param labelled: Labelled target frames, if some are given.
     :param source_config: The source, for the record.
     :param target_config: The target, for the record.
-    :param identity: What a stopped round must have in common with the one that goes on.
     """
 
     spec: ModelSpec
@@ -80,24 +94,20 @@ class RoundInput:
     labelled: SegmentationDataset | None
     source_config: DataConfig
     target_config: DataConfig
-    identity: dict[str, Any]
 
     @classmethod
-    def read(cls, task: RoundTask, parent: Path) -> RoundInput:
+    def read(cls, task: RoundTask, parent: Path, work: Path) -> RoundInput:
         """
         Open and check everything, before the minutes of training.
 
         :param task: What was asked for.
         :param parent: Model directory of the version in use.
+        :param work: Folder of the round, into which the target's frames are copied once.
         :raises InputError: If something is missing, damaged or does not fit.
         """
         spec = model_directory.read_spec(parent)
         teacher = parent if task.teacher is None else model_directory.resolve(task.teacher)
         _require_same_classes(spec, teacher)
-        datasets = [
-            open_frames(
-                path, label_space=spec.label_space, topic=task.topic, stride=task.stride)
-            for path in task.sources]
         replay = _replay_folder(task.replay, parent)
         training, gate = _split_replay(
             open_replay(replay, label_space=spec.label_space), replay,
@@ -105,20 +115,12 @@ class RoundInput:
         names = tuple(str(path) for path in task.sources)
         return cls(
             spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
-            frames=split_frames(
-                datasets, max_adapting=task.settings.max_frames,
-                max_held_back=task.settings.max_held_back),
             source_names=names, replay_training=training, replay_gate=gate,
-            labelled=_open_labelled(task, spec),
+            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / _FRAMES),
             source_config=DataConfig(
                 name='image_folder', root=str(task.replay or REPLAY),
                 options={'label_space': gate.label_space.name}),
-            target_config=DataConfig(name='image_folder', root=names[0]),
-            identity={
-                'settings': asdict(task.settings), 'teacher': str(task.teacher),
-                'replay': str(task.replay), 'labelled': str(task.labelled),
-                'target frames': [
-                    [name, len(dataset)] for name, dataset in zip(names, datasets)]})
+            target_config=DataConfig(name='image_folder', root=names[0]))
 
 
 def trained_config(directory: Path) -> TrainingConfig:
@@ -134,6 +136,18 @@ def trained_config(directory: Path) -> TrainingConfig:
             f"model '{directory}': it holds no {model_directory.CONFIG}, so it can't be trained "
             "further; only models that 'bkd train' or 'bkd adapt' wrote can be adapted")
     return load_experiment(path)['model']
+
+
+def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
+    if not folder.exists():
+        sequences = [
+            sequence for path in task.sources for sequence in open_frames(
+                path, label_space=spec.label_space, topic=task.topic, stride=task.stride)]
+        frames = split_frames(
+            sequences, max_adapting=task.settings.max_frames,
+            max_held_back=task.settings.max_held_back)
+        keep_frames(frames, folder, input_height=spec.input_height)
+    return read_frames(folder, label_space=spec.label_space)
 
 
 def _require_same_classes(spec: ModelSpec, teacher: Path) -> None:

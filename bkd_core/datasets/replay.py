@@ -28,7 +28,7 @@ import yaml
 
 REPLAY = 'replay'
 _DESCRIPTION = 'replay.yaml'
-_JPEG_QUALITY = 95
+JPEG_QUALITY = 95
 # Training enlarges crops by this much at most, as the configurations have it.
 _SCALE = 1.5
 
@@ -59,11 +59,13 @@ def write_replay(
         (folder / 'images').mkdir()
         (folder / 'labels').mkdir()
         for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
-            image, labels = _shrunk(
-                source.image(index), mapping[source.labels(index)], int(_SCALE * input_height))
+            image = shrink_frame(source.image(index), input_height)
+            labels = cv2.resize(
+                mapping[source.labels(index)], image.shape[1::-1],
+                interpolation=cv2.INTER_NEAREST_EXACT)
             name = source.name(index)
             (folder / 'images' / f'{name}.jpg').write_bytes(
-                encode_jpeg(image, quality=_JPEG_QUALITY))
+                encode_jpeg(image, quality=JPEG_QUALITY))
             (folder / 'labels' / f'{name}.png').write_bytes(encode_png(labels))
         (folder / _DESCRIPTION).write_text(yaml.safe_dump({
             'label_space': label_space.name, 'num_frames': count, 'licences': licences.strip(),
@@ -84,11 +86,16 @@ def open_replay(folder: Path, *, label_space: LabelSpace) -> ImageFolder:
     return ImageFolder(root=folder, label_space=name)
 
 
-def _shrunk(image: np.ndarray, labels: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
-    scale = height / min(image.shape[:2])
+def shrink_frame(image: np.ndarray, input_height: int) -> np.ndarray:
+    """
+    Return a frame without the pixels that neither training nor the network would see.
+
+    :param image: (H, W, 3) uint8.
+    :param input_height: Short side at which the network sees a frame.
+    :return: The frame, shrunk to one and a half times that if it was larger.
+    """
+    scale = int(_SCALE * input_height) / min(image.shape[:2])
     if scale >= 1:
-        return image, labels
+        return image
     size = tuple(round(side * scale) for side in image.shape[1::-1])
-    return (
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA),
-        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
