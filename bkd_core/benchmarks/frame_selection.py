@@ -112,7 +112,7 @@ def compute_features(drives: dict[str, SegmentationDataset], model: str) -> Feat
     """
     from bkd_core.models.lite_trunk import LiteTrunk
     import torch
-    segmenter = Segmenter.load(model)
+    segmenter = Segmenter.load(model, runtime='onnxruntime')
     student, judge = load_network(model), LiteTrunk(variant='lite2').eval()
     encoder = getattr(student, 'trunk', student)
     rows: list[tuple[np.ndarray, ...]] = []

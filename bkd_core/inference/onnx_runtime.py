@@ -11,7 +11,7 @@ from typing import Any
 from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_core.inference.onnx_interface import check_interface
-from bkd_core.inference.out_of_memory import OutOfMemory, tells_of_memory
+from bkd_core.inference.out_of_memory import OutOfMemory, says_out_of_memory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
@@ -61,7 +61,7 @@ class OnnxRuntime:
         try:
             return self._session.run(['logits'], {'image': images})[0]
         except Exception as error:  # the library raises a dozen unrelated types
-            if tells_of_memory(error):
+            if says_out_of_memory(error):
                 raise OutOfMemory(images, error) from error
             raise
 

@@ -13,7 +13,7 @@ from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_core.inference.machine import has_bfloat16
 from bkd_core.inference.onnx_interface import check_interface
-from bkd_core.inference.out_of_memory import OutOfMemory, tells_of_memory
+from bkd_core.inference.out_of_memory import OutOfMemory, says_out_of_memory
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
@@ -80,26 +80,34 @@ class OpenVinoRuntime:
 
         :param images: (B, h, w, 3) uint8 RGB at the network's size.
         :return: (B, C, h / stride, w / stride) float32.
-        :raises OutOfMemory: If there is no room for it, which shows when it is compiled.
+        :raises OutOfMemory: If there is no room for it.
         """
-        request = self._requests.get(images.shape)
-        if request is None:
-            request = self._requests[images.shape] = self._compile(images)
+        try:
+            return self._request(images.shape).infer(
+                {'image': images}, share_inputs=True)['logits']
+        except RuntimeError as error:
+            if says_out_of_memory(error):
+                raise OutOfMemory(images, error) from error
+            raise
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self._requests:
+            self._requests[shape] = self._compile(shape)
             if len(self._requests) > MOST_SHAPES:
                 self._requests.popitem(last=False)
-        self._requests.move_to_end(images.shape)
-        return request.infer({'image': images}, share_inputs=True)['logits']
+        self._requests.move_to_end(shape)
+        return self._requests[shape]
 
-    def _compile(self, images: np.ndarray) -> Any:
+    def _compile(self, shape: tuple[int, ...]) -> Any:
         try:
-            self._model.reshape({'image': list(images.shape)})
+            self._model.reshape({'image': list(shape)})
             compiled = self._core.compile_model(self._model, 'CPU', self._settings)
         except RuntimeError as error:
-            if tells_of_memory(error):
-                raise OutOfMemory(images, error) from error
+            if says_out_of_memory(error):
+                raise
             raise InputError(
-                f'{self._path}: OpenVINO cannot run it on images {images.shape}: {error}. Set '
-                "runtime 'onnxruntime'") from error
+                f'{self._path}: OpenVINO cannot run it on images {shape}: {error}. Set runtime '
+                "'onnxruntime'") from error
         return compiled.create_infer_request()
 
 

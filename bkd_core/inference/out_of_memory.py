@@ -6,9 +6,19 @@ from __future__ import annotations
 
 import numpy as np
 
-# ONNX Runtime and OpenVINO have no exception of their own for it: their arenas, the C++
-# allocator, CUDA and cuDNN speak.
-_TEXTS = ('failed to allocate', 'bad allocation', 'bad_alloc', 'out of memory', '_alloc_failed')
+# ONNX Runtime and OpenVINO have no exception of their own for it: their arenas, the C++ allocator,
+# CUDA and cuDNN.
+_TEXTS = (
+    'failed to allocate', 'bad allocation', 'bad_alloc', 'out of memory', '_alloc_failed')
+
+
+def says_out_of_memory(error: Exception) -> bool:
+    """
+    Return whether an error of a runtime means that memory does not suffice.
+
+    :param error: Whatever it raised.
+    """
+    return any(text in str(error).lower() for text in _TEXTS)
 
 
 class OutOfMemory(MemoryError):
@@ -23,14 +33,5 @@ class OutOfMemory(MemoryError):
         count, height, width = images.shape[:3]
         super().__init__(
             f'out of memory with {count} x {width}x{height} pixels at once: '
-            f'{str(error).strip().splitlines()[-1]}. Set input_height or max_batch lower, or free '
+            f'{str(error).strip().splitlines()[0]}. Set input_height or max_batch lower, or free '
             'memory of the device')
-
-
-def tells_of_memory(error: Exception) -> bool:
-    """
-    Return whether a library's exception is about memory that does not suffice.
-
-    :param error: What ONNX Runtime or OpenVINO raised.
-    """
-    return any(text in str(error).lower() for text in _TEXTS)
