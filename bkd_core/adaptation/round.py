@@ -219,13 +219,13 @@ class Round:
         :param student: The new student's.
         """
         given = self.given
-        reference = Segmenter.load(teacher)
+        reference = _segmenter(teacher)
         frames = len(given.replay_gate) + sum(map(len, given.frames.held_back))
         scores = []
         for name, directory in (('before', self.parent.directory), ('after', student)):
             with progress_bar(f'gate: {name}', frames) as advance:
                 scores.append(measure_student(
-                    Segmenter.load(directory), teacher=reference, replay=given.replay_gate,
+                    _segmenter(directory), teacher=reference, replay=given.replay_gate,
                     blocks=given.frames.held_back, labelled=given.labelled, progress=advance))
         return scores[0], scores[1]
 
@@ -242,7 +242,7 @@ class Round:
         :param decision: The gate's.
         :param seconds: How long the round took since it was begun or taken up again.
         """
-        measure_reference(Segmenter.load(student), self.given.frames.adapting).write(student)
+        measure_reference(_segmenter(student), self.given.frames.adapting).write(student)
         replay = self.parent.directory / REPLAY
         if replay.is_dir():
             with atomic.directory(student / REPLAY) as folder:
@@ -258,7 +258,7 @@ class Round:
             'device': str(choose_device(self.settings.device))}
         values = write_round_report(
             student, facts=facts, before=before, after=after, decision=decision,
-            segmenters=(Segmenter.load(self.parent.directory), Segmenter.load(student)),
+            segmenters=(_segmenter(self.parent.directory), _segmenter(student)),
             blocks=self.given.frames.held_back,
             losses={name: losses_of(self.work / name) for name in ('teacher', 'student')})
         atomic.write_text(student / model_directory.METRICS, json.dumps(values, indent=1))
@@ -303,6 +303,11 @@ def losses_of(directory: Path) -> list[float]:
     return [
         sum(value for key, value in line.items() if key not in ('step', 'seconds'))
         for line in read_log(directory)]
+
+
+def _segmenter(directory: Path) -> Segmenter:
+    """Load a model by one runtime for all, so that only the weights make a difference."""
+    return Segmenter.load(directory, runtime='onnxruntime')
 
 
 def _run(trainer: Trainer, name: str) -> nn.Module:

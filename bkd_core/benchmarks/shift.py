@@ -63,7 +63,7 @@ def measure_model(model: str, data_root: Path | None) -> dict[str, Any]:
     """
     directory = model_directory.resolve(model)
     config = load_experiment(directory / model_directory.CONFIG)['model']
-    segmenter = Segmenter.load(directory)
+    segmenter = Segmenter.load(directory, runtime='onnxruntime')
     usual = describe(segmenter, open_dataset(USUAL, data_root), 'usual')
     shifted = describe(segmenter, open_dataset(SHIFTED, data_root), 'shifted')
     reference = reference_of(segmenter, directory, config, data_root)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node | selection | shift | training`."""
+"""`bkd benchmark adaptation | search | node | latency | selection | shift | training`."""
 
 from __future__ import annotations
 
@@ -133,6 +133,37 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Latency:
+    """
+    Time every installed runtime from frame to labels beside plain torch.
+
+    Writes RESULTS/latency.md. One thread and all, alone and beside a busy process.
+
+    For example:
+
+        bkd benchmark latency
+        bkd benchmark latency --model runs/streets/student --rounds 50
+    """
+
+    model: str = 'default'
+    """Model directory, or 'default' for the student that comes with the package."""
+    rounds: int = 20
+    """Timed turns of each way, for each size of frame, thread count and neighbour."""
+    peer: bool = True
+    """Also run torchvision's LR-ASPP MobileNetV3-Large, with random weights."""
+    results: Path = Path('docs/results')
+    """Folder of the page, the numbers and the chart."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.latency.run import run_latency_benchmark
+        page = run_latency_benchmark(
+            self.results, model=self.model, rounds=self.rounds, has_peer=self.peer)
+        print(f'page: {page}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """
     Time a training step part by part, beside the same step written plainly.
@@ -236,13 +267,14 @@ class Benchmark:
         bkd benchmark adaptation --help
         bkd benchmark search --help
         bkd benchmark node --help
+        bkd benchmark latency --help
         bkd benchmark selection --help
         bkd benchmark shift --help
         bkd benchmark training --help
     """
 
     what: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[
-        Union[Adaptation, Search, Node, Selection, Shift, Training]]]
+        Union[Adaptation, Search, Node, Latency, Selection, Shift, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """

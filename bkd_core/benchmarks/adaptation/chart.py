@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.adaptation.plan import ABLATIONS, ORACLE
 from bkd_core.benchmarks.adaptation.rows import gains, Row, teacher_of
+from bkd_core.benchmarks.svg import GRID, INK, line, MUTED, text
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 760, 210, 40, 56, 44
-_INK, _MUTED, _GRID = '#1f2933', '#5f6b7a', '#d7dde4'
 _TEACHER, _STUDENT = '#b35900', '#00629b'
 
 
@@ -46,16 +46,16 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
         f'viewBox="0 0 {_WIDTH} {height}" role="img">',
         f'<title>{escape(title)}</title>',
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(16, 28, title, size=16, weight='bold')]
+        text(16, 28, title, size=16, weight='bold')]
     for tick in range(low, high + 1, 5):
         parts += [
-            _line(across(tick), _TOP, across(tick), bottom, _GRID),
-            _text(across(tick), bottom + 18, str(tick), anchor='middle', color=_MUTED)]
+            line(across(tick), _TOP, across(tick), bottom, GRID),
+            text(across(tick), bottom + 18, str(tick), anchor='middle', color=MUTED)]
     if oracle is not None:
         place = across(100 * statistics.fmean(oracle.mious()))
         parts += [
-            _line(place, _TOP, place, bottom, _MUTED, dash='4 4'),
-            _text(place, _TOP - 6, 'oracle', anchor='middle', color=_MUTED)]
+            line(place, _TOP, place, bottom, MUTED, dash='4 4'),
+            text(place, _TOP - 6, 'oracle', anchor='middle', color=MUTED)]
     for number, (teacher, student) in enumerate(pairs):
         parts += _pair(teacher, student, _TOP + _STEP * (number + 0.5), across)
     parts += _legend(bottom + 44)
@@ -65,8 +65,8 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
 def _pair(teacher: Row, student: Row, y: float, across) -> list[str]:
     means = [across(100 * statistics.fmean(row.mious())) for row in (teacher, student)]
     parts = [
-        _text(_LEFT - 14, y + 4, student.teacher, anchor='end'),
-        _line(means[0], y, means[1], y, _INK, width=2)]
+        text(_LEFT - 14, y + 4, student.teacher, anchor='end'),
+        line(means[0], y, means[1], y, INK, width=2)]
     for row, color, mean in zip((teacher, student), (_TEACHER, _STUDENT), means):
         parts += [
             f'<circle cx="{across(100 * value)}" cy="{y}" r="3" fill="{color}" '
@@ -79,25 +79,7 @@ def _legend(y: float) -> list[str]:
     parts, x = [], float(_LEFT)
     for color, name in ((_TEACHER, 'teacher'), (_STUDENT, 'its BKD student')):
         parts += [
-            f'<circle cx="{x}" cy="{y - 4}" r="6" fill="{color}"/>', _text(x + 12, y, name)]
+            f'<circle cx="{x}" cy="{y - 4}" r="6" fill="{color}"/>', text(x + 12, y, name)]
         x += 90
-    return [*parts, _text(
-        x + 50, y, 'mIoU, percent; small dots: seeds, large: mean', color=_MUTED)]
-
-
-def _line(
-    x1: float, y1: float, x2: float, y2: float, color: str, *, width: int = 1, dash: str = '',
-) -> str:
-    dashes = f' stroke-dasharray="{dash}"' if dash else ''
-    return (
-        f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{color}" '
-        f'stroke-width="{width}"{dashes}/>')
-
-
-def _text(
-    x: float, y: float, text: str, *, anchor: str = 'start', color: str = _INK, size: int = 13,
-    weight: str = 'normal',
-) -> str:
-    return (
-        f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{color}" font-family="sans-serif" '
-        f'font-size="{size}" font-weight="{weight}">{escape(text)}</text>')
+    return [*parts, text(
+        x + 50, y, 'mIoU, percent; small dots: seeds, large: mean', color=MUTED)]
