@@ -284,8 +284,9 @@ def test_only_one_round_runs_in_a_folder(model, target, tmp_path):
     task.output.mkdir()
     with (task.output / '.round.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match='another round is running here'):
-            run_round(task)
+        for restart in (False, True):
+            with pytest.raises(InputError, match='another round is running here'):
+                run_round(replace(task, restart=restart))
 
 
 MISTAKES = {

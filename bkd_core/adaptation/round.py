@@ -11,20 +11,26 @@ on. Trains, so it belongs into a process of its own.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-import fcntl
 import json
 from pathlib import Path
 import shutil
 import time
-from typing import Any, Iterator
+from typing import Any
 
 import bkd_core
 from bkd_core import atomic, model_directory
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
 from bkd_core.adaptation.measure import measure_student
 from bkd_core.adaptation.report import write_round_report
+from bkd_core.adaptation.round_folder import (
+    begin_versions,
+    IDENTITY,
+    is_same_model,
+    only_round,
+    require_same_round,
+    WORK,
+)
 from bkd_core.adaptation.round_input import RoundInput, RoundTask
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config import (
@@ -44,11 +50,6 @@ from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from bkd_core.training.run_log import read_log
 from torch import nn
-
-WORK = '.round'
-_LOCK = '.lock'
-_INPUT = 'round.json'
-_FIRST = 'The model that adaptation began with.'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +84,14 @@ def run_round(task: RoundTask) -> Outcome:
             f'max_megabytes: got {task.settings.max_megabytes}; expected room for five versions '
             f'of {parent.num_bytes / 1e6:.1f} MB')
     work = versions.folder / WORK
-    with _only_round(work):
+    with only_round(work):
+        if task.restart:
+            shutil.rmtree(work)
+            work.mkdir()
         identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
-        _require_same_round(work, identity, parent)
+        require_same_round(work, identity, parent)
         given = RoundInput.read(task, parent.directory, work)
-        atomic.write_text(work / _INPUT, json.dumps(identity, indent=1))
+        atomic.write_text(work / IDENTITY, json.dumps(identity, indent=1))
         return Round(task, given, versions, parent, work).run()
 
 
@@ -285,37 +289,9 @@ class Round:
         :param student: Its model directory.
         """
         for version in self.versions.list():
-            if version.parent == self.parent.name and _is_same_model(version.directory, student):
+            if version.parent == self.parent.name and is_same_model(version.directory, student):
                 return version
         return None
-
-
-def begin_versions(versions: ModelVersions, model: str | Path) -> Version:
-    """
-    Return the version in use; the first time, the model becomes it.
-
-    :param versions: The folder.
-    :param model: The model that adaptation began with, or the folder itself.
-    :raises InputError: If the folder holds versions of another model, or the one in use is
-        damaged.
-    """
-    given = model_directory.resolve(model)
-    if not versions.list():
-        first = versions.add(given, is_accepted=True, reason=_FIRST)
-        return versions.use(first.name)
-    names = [
-        version.name for version in versions.list()
-        if _is_same_model(version.directory, given)]
-    if not names:
-        raise InputError(
-            f"{versions.folder}: holds versions of another model than '{model}'. Give the model "
-            'that they began with, the folder itself, or another --output')
-    in_use = versions.in_use() or versions.use(names[0])
-    if in_use.state == 'damaged':
-        raise InputError(
-            f'{in_use.directory}: the version in use is damaged ({in_use.reason}). Go back: '
-            f'bkd versions {versions.folder} rollback')
-    return in_use
 
 
 def losses_of(directory: Path) -> list[float]:
@@ -332,41 +308,6 @@ def losses_of(directory: Path) -> list[float]:
 def _segmenter(directory: Path) -> Segmenter:
     """Load a model by one runtime for all, so that only the weights make a difference."""
     return Segmenter.load(directory, runtime='onnxruntime')
-
-
-def _is_same_model(directory: Path, other: Path) -> bool:
-    """Compare the files that say what a model is and which hashes its weights have."""
-    paths = [path / model_directory.MODEL_YAML for path in (directory, other)]
-    return all(path.is_file() for path in paths) and (
-        paths[0].read_bytes() == paths[1].read_bytes())
-
-
-@contextmanager
-def _only_round(work: Path) -> Iterator[None]:
-    work.mkdir(exist_ok=True)
-    with (work.parent / f'{WORK}{_LOCK}').open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f'{work.parent}: another round is running here. Wait for it, or stop it'
-            ) from error
-        yield
-
-
-def _require_same_round(work: Path, identity: dict[str, Any], parent: Version) -> None:
-    """Clear away what no round can go on from; refuse to go on with another round."""
-    path = work / _INPUT
-    before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-    # It was killed before it had read its input, or after its student had been used.
-    if before is None or before['parent'] == parent.parent:
-        shutil.rmtree(work)
-        work.mkdir()
-    elif before != identity:
-        changed = sorted(key for key in identity if before.get(key) != identity[key])
-        raise InputError(
-            f'{work}: an unfinished round with other {", ".join(changed)} is here. Give the '
-            'same command again to go on with it, or --restart to throw it away')
 
 
 def _run(trainer: Trainer, name: str) -> nn.Module:

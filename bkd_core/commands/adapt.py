@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-import shutil
 from typing import Annotated
 
 from bkd_core import model_directory
@@ -86,17 +85,15 @@ class Adapt:
         return Path(self.model)
 
     def _adapt(self, output: Path) -> None:
-        from bkd_core.adaptation.round import run_round, WORK
+        from bkd_core.adaptation.round import run_round
         from bkd_core.adaptation.round_input import RoundTask
         import torch
         if self.threads:
             torch.set_num_threads(self.threads)
-        if self.restart:
-            shutil.rmtree(output / WORK, ignore_errors=True)
         outcome = run_round(RoundTask(
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
-            stride=self.stride))
+            stride=self.stride, restart=self.restart))
         for item in outcome.decision.criteria:
             print(f'{"met    " if item.is_met else "NOT MET"}  {item.sentence}')
         version = outcome.version
