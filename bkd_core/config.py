@@ -251,6 +251,26 @@ class SelfTrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnchoredSelfTrainingConfig(SelfTrainingConfig):
+    """
+    Self-training of an adapted model, held in place by a fixed one: a robot's next round.
+
+    :param teacher: Model directory of the fixed model, the anchor, or 'stage:NAME'.
+    :param anchor_weight: Its share in the probabilities that pseudo-labels are taken from.
+    """
+
+    name: Literal['anchored_self_training'] = 'anchored_self_training'
+    teacher: str = ''
+    anchor_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        _require(
+            0 <= self.anchor_weight <= 1, 'method.anchor_weight', self.anchor_weight, '0 to 1')
+
+
+@dataclass(frozen=True, kw_only=True)
 class MiningConfig:
     """
     Image-wise hard pixel mining. The paper's formula is not known to us: both are inferred.
@@ -332,12 +352,13 @@ class BilateralDistillationConfig:
 
 MethodConfig = Union[
     SourceOnlyConfig, MaxSquareConfig, FourierDomainAdaptationConfig, SelfTrainingConfig,
-    BilateralDistillationConfig]
+    AnchoredSelfTrainingConfig, BilateralDistillationConfig]
 METHOD_CONFIGS = {
     'source_only': SourceOnlyConfig,
     'max_square': MaxSquareConfig,
     'fda': FourierDomainAdaptationConfig,
     'self_training': SelfTrainingConfig,
+    'anchored_self_training': AnchoredSelfTrainingConfig,
     'bilateral_distillation': BilateralDistillationConfig,
 }
 

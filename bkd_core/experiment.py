@@ -19,8 +19,9 @@ from bkd_core.config import DataConfig, SourceOnlyConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
+from bkd_core.datasets.replay import write_replay
 from bkd_core.errors import InputError
-from bkd_core.evaluation import evaluate, Scores
+from bkd_core.evaluation import evaluate, measure_reference, Scores
 from bkd_core.export import check_parity, export_onnx
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
@@ -39,7 +40,7 @@ BUILT_ON = 'built_on.json'
 
 def run_experiment(
     stages: dict[str, TrainingConfig], *, output: Path, data_root: Path | None,
-    only: tuple[str, ...] = (),
+    only: tuple[str, ...] = (), replay_frames: int = 0,
 ) -> dict[str, Scores]:
     """
     Run the stages that are not finished yet, each into a folder of its own.
@@ -48,6 +49,8 @@ def run_experiment(
     :param output: Folder of the experiment; stage NAME becomes the model directory output/NAME.
     :param data_root: Folder that the data sets' roots are relative to.
     :param only: Names of the stages to run; empty for all.
+    :param replay_frames: So many labelled source frames are put into each model directory; 0 for
+        none, since not every licence lets images travel.
     :return: The scores of the stages that were run or found finished.
     :raises InputError: If a stage's folder belongs to other settings, or data is missing.
     """
@@ -58,9 +61,15 @@ def run_experiment(
     for config in chosen.values():  # before hours of training, not after
         for data in (config.source, config.validation, *_target(config)):
             open_dataset(data, data_root)
-    return {
-        name: run_stage(name, config, directory=output / name, data_root=data_root)
-        for name, config in chosen.items()}
+    scores = {}
+    for name, config in chosen.items():
+        scores[name] = run_stage(name, config, directory=output / name, data_root=data_root)
+        if replay_frames:
+            write_replay(
+                output / name, open_dataset(config.source, data_root),
+                label_space=get_label_space(config.label_space), num_frames=replay_frames,
+                input_height=config.model.input_height, licences=config.data_licences)
+    return scores
 
 
 def run_stage(
@@ -101,6 +110,9 @@ def _run_stage(
         input_height=config.model.input_height)
     write_model(directory, network, spec, config, validation)
     scores = measure(directory, validation, description=f'{name}: measure')
+    measure_reference(
+        Segmenter.load(directory, runtime='onnxruntime'),
+        open_dataset(trained_for(config), data_root)).write(directory)
     metrics = {
         'scores': scores.to_dict(), 'runtime': 'onnxruntime', 'version': bkd_core.__version__,
         'parameters': sum(weight.numel() for weight in network.parameters()),
@@ -219,6 +231,15 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return 'unknown'
     return f'{short}-dirty' if changes else short
+
+
+def trained_for(config: TrainingConfig) -> DataConfig:
+    """
+    Return the data set whose look a run makes a network know: the target, or else the source.
+
+    :param config: The run's configuration.
+    """
+    return (*_target(config), config.source)[0]
 
 
 def _target(config: TrainingConfig) -> tuple[DataConfig, ...]:

@@ -9,6 +9,8 @@ The one format in which a network travels: a directory, readable without torch.
     config.yaml         the resolved configuration of the run that trained it
     metrics.json        measured numbers
     MODEL_CARD.md       the same for people: data, numbers, licence, seed
+    shift.json          how it answers to what it was trained for (see `bkd_core.evaluation`)
+    replay/             a few labelled source frames, if they were asked for
 
 A folder of versions (see `bkd_core.adaptation.versions`) stands for the version in use.
 """

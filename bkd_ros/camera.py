@@ -13,6 +13,7 @@ from bkd_core.errors import InputError
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_statistics import FrameStatistics
 from bkd_ros.frame_watch import FrameWatch
+from bkd_ros.parameters import resolve_topic
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -49,7 +50,7 @@ class Camera:
         on_frame: Callable[[Camera, Image | CompressedImage], None],
     ) -> None:
         is_compressed = is_compressed or topic.endswith(COMPRESSED)
-        resolved = _resolve(node, topic.removesuffix(COMPRESSED))
+        resolved = resolve_topic(node, 'image_topics', topic.removesuffix(COMPRESSED))
         self._node = node
         self._on_frame = on_frame
         self._convert = compressed_to_rgb if is_compressed else image_to_rgb
@@ -140,14 +141,6 @@ class Camera:
 
     def _keep_info(self, message: CameraInfo) -> None:
         self._info = message
-
-
-def _resolve(node: Node, topic: str) -> str:
-    try:
-        return node.resolve_topic_name(topic)
-    except RuntimeError as error:  # rcl's, with the line of its source code
-        raise InputError(
-            f"parameter 'image_topics': '{topic}': {str(error).partition(', at ')[0]}") from error
 
 
 def camera_names(topics: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from bkd_core.adaptation import FrameMetadata
 from bkd_ros.camera import COMPRESSED, INPUT_QOS
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_watch import FrameWatch
+from bkd_ros.parameters import resolve_topic
 from geometry_msgs.msg import PoseStamped
 import numpy as np
 from rclpy.node import Node
@@ -38,7 +39,7 @@ class CameraInput:
         on_frame: Callable[[CameraInput, Image | CompressedImage], None],
     ) -> None:
         is_compressed = is_compressed or topic.endswith(COMPRESSED)
-        resolved = node.resolve_topic_name(topic.removesuffix(COMPRESSED))
+        resolved = resolve_topic(node, 'image_topics', topic.removesuffix(COMPRESSED))
         self.name = name
         self._node = node
         self._on_frame = on_frame

@@ -76,8 +76,8 @@ class CollectorNode(Node):
                 is_compressed=self._values['image_transport'] == 'compressed')
             for name, topic in zip(names, topics)]
         store = self._collector.store
-        for path, fault in store.damaged.items():
-            self.get_logger().warning(f'{path}: {fault}; it is left out and stays where it is')
+        for warning in self._collector.warnings():
+            self.get_logger().warning(warning)
         self.get_logger().info(
             f'collects {[camera.topic for camera in self._cameras]} into {store.folder} '
             f'({len(store)} frames, {store.num_bytes / 1e6:.1f} of {store.max_bytes / 1e6:g} MB)')
@@ -147,6 +147,7 @@ def make_collector(values: dict[str, Any]) -> Collector:
         max_megabytes=values['max_megabytes'], image_format=values['image_format'],
         selection=values['selection'], seed=values['seed'],
         blur_classes=tuple(name for name in values['blur_classes'] if name),
+        blur_threshold=values['blur_threshold'],
         quality=QualityConfig(**{
             name: values[name]
             for name in ('min_sharpness', 'max_dark', 'max_bright', 'min_difference')}))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
-from bkd_core.adaptation import QualityConfig, SELECTIONS
+from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
@@ -201,6 +201,10 @@ COLLECTOR = {
         default=[''],
         description="Classes of the model's label space, such as pedestrian and car, whose "
                     'pixels are made unrecognisable before anything is stored. Empty: none.'),
+    'blur_threshold': Setting(
+        default=CollectorConfig.blur_threshold, minimum=0.01, maximum=1.0,
+        description='Probability of those classes, all together, from which on a pixel is '
+                    'hidden; lower hides more.'),
     'min_sharpness': Setting(
         default=QualityConfig.min_sharpness, minimum=0.0, maximum=1.0,
         description="A frame that is less sharp, relative to the median of its topic's last 30, "
@@ -257,6 +261,23 @@ def declare(node: Node, settings: dict[str, Setting]) -> dict[str, Any]:
         _check(node.get_name(), name, setting, values[name])
     _warn_of_unknown(node, settings)
     return values
+
+
+def resolve_topic(node: Node, parameter: str, topic: str) -> str:
+    """
+    Return a topic's full name, remapped as the user wishes.
+
+    :param node: The node.
+    :param parameter: Where the name comes from.
+    :param topic: The name.
+    :raises InputError: If it is none.
+    """
+    try:
+        return node.resolve_topic_name(topic)
+    except RuntimeError as error:  # rcl's, with the line of its source code
+        reason = str(error).partition(', at ')[0]
+        raise InputError(
+            f"{node.get_name()}: parameter '{parameter}': '{topic}': {reason}") from error
 
 
 def refuse_bad_values(

@@ -69,7 +69,8 @@ class PlayerNode(Node):
     def _output_topic(self) -> str:
         suffix = '/compressed'
         if self._values['output_topic']:
-            topic = self.resolve_topic_name(self._values['output_topic'])
+            topic = parameters.resolve_topic(
+                self, 'output_topic', self._values['output_topic'])
             return topic + suffix if self._recorded.is_compressed and not self._decodes else topic
         return self._recorded.name.removesuffix(suffix) if self._decodes else self._recorded.name
 

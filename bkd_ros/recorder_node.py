@@ -42,7 +42,7 @@ class RecorderNode(Node):
         self.done = Future()
         self._values = parameters.declare(self, parameters.RECORDER)
         self._topics = sorted({
-            self.resolve_topic_name(topic) for topic in self._values['topics']})
+            parameters.resolve_topic(self, 'topics', topic) for topic in self._values['topics']})
         self._waiting = set(self._topics)
         self._file = RecordingFile(self._values['output'])
         self._start_s = time.monotonic()

@@ -6,18 +6,20 @@ Kill a process that fills a frame store, again and again, and check what it left
     python test/kill_frame_store.py FOLDER ROUNDS SEED
 
 Each round forks a child that goes on with the same store and reports every frame as soon as
-`add` has returned; it is killed (SIGKILL) at a random instant. Prints what was seen as JSON; an
+`add` has returned; it is killed (SIGKILL) at a random instant, counted in the time that a frame
+takes, so that a busy machine hits the same places. Prints what was seen as JSON; an
 assertion that fails ends it with code 1.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 import json
 import os
 from pathlib import Path
 import random
 import signal
+import statistics
 import sys
 import time
 import zlib
@@ -28,7 +30,6 @@ from bkd_core.datasets.image_files import read_image
 import numpy as np
 
 MAX_BYTES = 150_000  # eight frames and room for one
-LONGEST_S = 0.08
 
 
 def picture(stamp_ns):
@@ -46,7 +47,21 @@ def fill(folder, first, pipe):
             os.write(pipe, line.encode() + b'\n')
 
 
-def killed_child(folder, first, delay_s):
+class Pace:
+    """How long one step of the children takes, from the last ones that were seen."""
+
+    def __init__(self):
+        self.seconds = deque([0.01], maxlen=9)
+
+    def read(self, pipe):
+        """Return the next line and note how long it took."""
+        start = time.monotonic()
+        line = pipe.readline()
+        self.seconds.append(time.monotonic() - start)
+        return line
+
+
+def killed_child(folder, first, chance, pace):
     """Return the complete lines that a child wrote until it was killed."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -58,13 +73,14 @@ def killed_child(folder, first, delay_s):
     os.close(writing)
     with os.fdopen(reading, 'rb') as pipe:
         begun = pipe.readline()
-        time.sleep(delay_s)
+        lines = b''.join(pace.read(pipe) for _ in range(chance.randrange(3)))
+        time.sleep(chance.uniform(0, 1.5 * statistics.median(pace.seconds)))
         os.kill(child, signal.SIGKILL)
-        rest = pipe.read()
+        lines += pipe.read()
     status = os.waitpid(child, 0)[1]
     assert begun == b'begun\n', begun
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
-    return [json.loads(line) for line in rest.split(b'\n')[:-1]]
+    return [json.loads(line) for line in lines.split(b'\n')[:-1]]
 
 
 def check(folder, expected):
@@ -74,7 +90,8 @@ def check(folder, expected):
     :param expected: Names of the frames that were reported and not removed again.
     :return: What the kill cut off, in a word, and the names that are there now.
     """
-    names = {path.name for path in (folder / FRAMES).iterdir()}
+    is_made = (folder / FRAMES).is_dir()  # the first child may not have come so far
+    names = {path.name for path in (folder / FRAMES).iterdir()} if is_made else set()
     with FrameStore(folder, max_bytes=MAX_BYTES, image_format='png') as store:
         present = {record.name for record in store}
         assert store.damaged == {}
@@ -97,9 +114,9 @@ def check(folder, expected):
 def main(folder, rounds, seed):
     """Kill and check."""
     chance = random.Random(seed)
-    cut_off, present, first, num_reported = Counter(), set(), 1, 0
+    cut_off, present, first, num_reported, pace = Counter(), set(), 1, 0, Pace()
     for _ in range(rounds):
-        lines = killed_child(folder, first, chance.uniform(0, LONGEST_S))
+        lines = killed_child(folder, first, chance, pace)
         for stamp_ns, name, removed in lines:
             assert name is not None
             present = (present | {name}) - set(removed)

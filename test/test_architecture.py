@@ -25,7 +25,7 @@ LINES = (
     'training export',
     'methods evaluation inference',
     'losses models datasets',
-    'config_file model_card',
+    'config_file model_card report',
     'config batch visualization image_encodings model_directory progress',
     'labels',
     'errors atomic',
@@ -49,7 +49,7 @@ TORCH_FREE = {
     'model_directory', 'progress'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {
-    'bkd_core.datasets.loader', 'bkd_core.datasets.transforms',
+    'bkd_core.adaptation.round', 'bkd_core.datasets.loader', 'bkd_core.datasets.transforms',
     'bkd_core.inference.torch_runtime'}
 # What the node is compared with; it takes torch when it runs.
 HAND_WRITTEN_NODE = 'bkd_ros.benchmark.plain_node'

@@ -18,7 +18,7 @@ from bkd_core.__main__ import main
 from bkd_core.benchmarks.adaptation import benchmark, load_protocol, plan_runs, run_adaptation
 from bkd_core.benchmarks.adaptation.pictures import write_picture
 from bkd_core.benchmarks.adaptation.plan import BKD
-from bkd_core.benchmarks.adaptation.results import FIELDS, LINES, read_lines
+from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
 from bkd_core.datasets import paired_files
 from bkd_core.errors import InputError
 from bkd_core.training import Trainer
@@ -224,6 +224,14 @@ def test_a_missing_teacher_is_made_again_when_a_student_needs_it(copied):
     added = copied.run()[7:]
     assert [line['run'] for line in added] == [student.needs[0].name, student.name]
     assert [line['miou'] for line in added] == [lines[1]['miou'], lines[3]['miou']]
+
+
+def test_a_student_is_made_again_after_its_teacher(copied):
+    lines = read_lines(copied.results / LINES)
+    student, teacher = lines[3], lines[1]
+    append_line(copied.results / LINES, teacher)
+    added = copied.run()[len(lines) + 1:]
+    assert [line['run'] for line in added] == [student['run']]
 
 
 def test_a_run_that_was_killed_before_its_line_gets_it_without_training(copied, monkeypatch):

@@ -156,6 +156,12 @@ def test_of_a_run_that_was_made_again_the_newest_line_counts(tmp_path):
     assert '1 older lines' in text
 
 
+def test_a_student_does_not_count_once_its_teacher_was_made_again(tmp_path):
+    text = table_of(tmp_path, TEACHER + STUDENT + TEACHER[:1])
+    assert rows(text)[BKD, 'self_training'][:3] == ['2', '41.0 ± 5.7', '+2.0 ± 1.4 (n = 2)']
+    assert '2 older lines' in text  # the first teacher and its student
+
+
 def test_the_ablation_is_compared_with_the_whole_seed_by_seed(tmp_path):
     ablation = f'{BKD}_without_mining'
     lines = [line(ablation, seed, miou, 'self_training')

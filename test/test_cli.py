@@ -22,7 +22,8 @@ from tiny_training import PaintedFrames, register_tiny_network
 
 ROOT = Path(__file__).resolve().parents[1]
 STREETS = str(ROOT / 'config' / 'experiments' / 'streets.yaml')
-COMMANDS = ('train', 'evaluate', 'predict', 'demo', 'bag', 'benchmark', 'versions')
+COMMANDS = (
+    'train', 'adapt', 'evaluate', 'predict', 'demo', 'bag', 'benchmark', 'versions')
 FRAMES = PaintedFrames(3)
 COLORS = np.array(get_label_space('street9').colors, np.uint8)
 
@@ -99,8 +100,8 @@ def test_help_loads_no_torch():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((), 'train, evaluate, predict, demo'),
-    (('trian',), 'train, evaluate, predict, demo'),
+    ((), 'train, adapt, evaluate, predict'),
+    (('trian',), 'train, adapt, evaluate, predict'),
     (('train',), 'YAML file'),
     (('train', 'a.yaml'), 'a.yaml: no such configuration file'),
     (('train', STREETS, '--optimizer.learning-rat', '1'),

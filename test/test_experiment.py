@@ -13,9 +13,12 @@ import subprocess
 from bkd_core import experiment, model_directory
 from bkd_core.config import BilateralDistillationConfig, ModelConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
+from bkd_core.datasets.replay import open_replay
 from bkd_core.errors import InputError
+from bkd_core.evaluation import ShiftReference
 from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
+from bkd_core.labels import get_label_space
 from bkd_core.methods.soft_label_cache import SoftLabelCache, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.models import load_network
@@ -78,12 +81,33 @@ def test_each_stage_becomes_a_complete_model_directory(finished):
     for name, config in STAGES.items():
         assert {path.name for path in (output / name).iterdir()} == {
             'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
-            'MODEL_CARD.md', 'log.jsonl', *(['built_on.json'] if name == 'student' else [])}
+            'MODEL_CARD.md', 'log.jsonl', 'shift.json',
+            *(['built_on.json'] if name == 'student' else [])}
         assert load_experiment(output / name / 'config.yaml') == {'model': config}
         assert len(read_log(output / name)) == 4
         spec = model_directory.read_spec(output / name)
         assert (spec.name, spec.network, spec.input_height) == (name, 'tiny', 64)
         assert set(spec.files) == {'model.safetensors', 'model.onnx'}
+
+
+def test_a_model_knows_how_it_answers_to_what_it_was_trained_for(finished):
+    directory = finished[0] / 'student'
+    reference = ShiftReference.read(directory)
+    segmenter = Segmenter.load(directory)
+    entropies = [segmenter(PaintedFrames(4).image(index)).mean_entropy for index in range(4)]
+    assert reference.scores['entropy'] == pytest.approx(sorted(entropies), abs=1e-5)
+
+
+def test_source_frames_travel_with_a_model_only_if_they_are_asked_for(copied):
+    assert not (copied / 'student' / 'replay').exists()
+    licensed = {
+        name: replace(config, data_licences='free') for name, config in STAGES.items()}
+    with pytest.raises(InputError, match='data_licences whose images'):
+        run(copied, replay_frames=3, only=('student',))
+    shutil.rmtree(copied)
+    run(copied, licensed, replay_frames=3)
+    assert len(open_replay(
+        copied / 'student' / 'replay', label_space=get_label_space('street9'))) == 3
 
 
 def test_the_measured_numbers_are_those_of_the_returned_scores(finished):

@@ -221,7 +221,7 @@ def test_students_measured_on_different_things_are_a_defect():
 
 @pytest.mark.parametrize('setting', [
     {'max_replay_drop': -0.1}, {'min_confidence': 1.5}, {'num_resamples': 1},
-    {'min_labelled_frames': 1}, {'seed': -1}, {'min_entropy_ratio': NAN}])
+    {'min_labelled_frames': 1}, {'bootstrap_seed': -1}, {'min_entropy_ratio': NAN}])
 def test_a_setting_out_of_range_is_named(setting):
     with pytest.raises(InputError, match=f'gate.{next(iter(setting))}: got'):
         GateSettings(**setting)

@@ -10,6 +10,7 @@ import math
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import (
+    AnchoredSelfTrainingConfig,
     BilateralDistillationConfig,
     MaskingConfig,
     MiningConfig,
@@ -394,6 +395,35 @@ def test_pseudo_labels_weigh_as_much_as_their_images_confident_share():
     labels, weights = built.pseudo_labels(torch.rand(2, 3, 32, 32))
     assert (labels[:, :, :8] == 1).all() and (labels[:, :, 8:] == 0).all()
     torch.testing.assert_close(weights, torch.full((2, 32, 32), 0.25))
+
+
+@pytest.mark.parametrize(('weight', 'label', 'share'), [
+    (0.0, 0, 1.0),   # the teacher alone: p = 0.9, 0.1
+    (0.25, 0, 0.0),  # 0.75 * 0.9 + 0.25 * 0.2 = 0.725, not above 0.75
+    (0.5, 0, 0.0),   # 0.55
+    (1.0, 1, 1.0),   # the anchor alone: 0.2, 0.8
+])
+def test_pseudo_labels_are_sure_where_teacher_and_anchor_agree(weight, label, share):
+    settings = AnchoredSelfTrainingConfig(
+        teacher='given', anchor_weight=weight, confidence_threshold=0.75)
+    built = make(
+        settings, student=FixedLogits(math.log(9), 0.0), teacher=FixedLogits(0.0, math.log(4)))
+    labels, weights = built.pseudo_labels(torch.rand(2, 3, 32, 32))
+    assert (labels == label).all() and labels.shape == (2, 32, 32)
+    assert (weights == share).all()
+
+
+def test_without_weight_the_anchor_changes_nothing():
+    anchored = make(replace(METHOD_SETTINGS['anchored_self_training'], anchor_weight=0.0))
+    plain = make(METHOD_SETTINGS['self_training'])
+    torch.manual_seed(5)
+    losses = anchored.losses(random_batch())
+    torch.manual_seed(5)
+    for name, loss in plain.losses(random_batch()).items():
+        torch.testing.assert_close(losses[name], loss)
+    before = state_of(anchored.anchor)
+    anchored.after_step(3)
+    assert is_same(anchored.anchor, before)
 
 
 def test_mixed_pixels_from_the_source_carry_ground_truth_and_weigh_one():

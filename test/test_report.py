@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from html.parser import HTMLParser
+import shutil
+import subprocess
 
-from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.errors import InputError
+from bkd_core.report import Comparison, Picture, Plot, Table, Verdict, write_report
 import cv2
 import numpy as np
 import pytest
 
-VOID = {'meta', 'img'}
+VOID = {'meta', 'img', 'input'}
 LABELS = np.repeat(np.array([[[128, 64, 128], [0, 0, 142]]], np.uint8), 8, axis=0)
 PHOTO = cv2.GaussianBlur(
     np.random.default_rng(0).integers(0, 256, (72, 96, 3), np.uint8), (5, 5), 0)
@@ -164,3 +167,72 @@ def test_what_is_no_image_leaves_the_older_report_in_place(tmp_path):
     with pytest.raises(InputError, match='got float64'):
         write_report(path, title='newer', pictures=[Picture('a', [('b', PHOTO / 255)])])
     assert Page(path).texts['h1'] == ['older']
+
+
+BEFORE, AFTER = (np.full((60, 90, 3), color, np.uint8) for color in ((200, 0, 0), (0, 0, 200)))
+COMPARISON = Comparison('Frame 3', ('before', BEFORE), ('after', AFTER))
+
+
+def test_a_comparison_lays_two_pictures_over_each_other_with_an_edge_to_move(write):
+    page = write(comparisons=[COMPARISON])
+    left, right = page.tags['img']
+    assert (left['alt'], right['alt']) == ('Frame 3: before', 'Frame 3: after')
+    assert right['class'] == 'after' and 'class' not in left
+    np.testing.assert_array_equal(decoded(right['src'])[1], AFTER)
+    slider = page.tags['input'][0]
+    assert slider['type'] == 'range' and slider['aria-label'] == 'Frame 3: move the edge'
+    assert page.texts['span'] == ['◀ before', 'after ▶']
+
+
+def test_the_only_script_is_allowed_by_its_hash_and_only_where_it_is_needed(write):
+    page = write(comparisons=[COMPARISON, COMPARISON])
+    script = page.texts['script'][0]
+    assert len(page.tags['script']) == 1 and page.tags['script'][0] == {}
+    policy = next(tag['content'] for tag in page.tags['meta'] if 'http-equiv' in tag)
+    expected = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.endswith(f"; script-src 'sha256-{expected}'")
+    assert policy.startswith("default-src 'none'; ")
+
+
+def test_pictures_of_two_sizes_are_not_compared():
+    with pytest.raises(ValueError, match="comparison 'a': the images' shapes"):
+        Comparison('a', ('before', BEFORE), ('after', AFTER[1:]))
+
+
+@pytest.mark.parametrize(('is_good', 'kind'), [(True, 'verdict good'), (False, 'verdict')])
+def test_a_verdict_and_a_plot_are_shown(write, is_good, kind):
+    page = write(
+        verdict=Verdict(is_good, 'Refused & kept', ['One.', '2 < 3.']),
+        plots=[Plot('Loss', '<svg viewBox="0 0 1 1"><title>Loss</title></svg>', 'Per step.')])
+    assert page.tags['div'][0] == {'class': kind}
+    assert page.texts['strong'] == ['Refused & kept']
+    assert page.texts['div'] == ['One.', '2 < 3.']
+    assert page.texts['h2'] == ['Loss'] and page.texts['p'] == ['Per step.']
+
+
+@pytest.mark.skipif(shutil.which('chromium') is None, reason='needs Chromium')
+def test_the_edge_moves_in_a_browser(tmp_path):
+    path = tmp_path / 'report.html'
+    write_report(path, title='a', comparisons=[COMPARISON])
+    browser = [
+        'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--window-size=600,600',
+        f'--user-data-dir={tmp_path / "profile"}']
+    picture = tmp_path / 'page.png'
+    subprocess.run(
+        [*browser, f'--screenshot={picture}', path.as_uri()], check=True, timeout=120,
+        capture_output=True)
+    pixels = cv2.imread(str(picture)).astype(int)
+    is_red = (pixels[..., 2] > 150) & (pixels[..., 0] < 50)
+    is_blue = (pixels[..., 0] > 150) & (pixels[..., 2] < 50)
+    assert is_red.sum() > 10000 and is_red.sum() == pytest.approx(is_blue.sum(), rel=0.1)
+    assert np.flatnonzero(is_red.any(0)).max() < np.flatnonzero(is_blue.any(0)).min()
+
+    # A second script, allowed by its own hash, moves the slider as a hand would.
+    hand = ("const s = document.querySelector('input'); s.value = 30;"
+            "s.dispatchEvent(new Event('input'));")
+    its_hash = base64.b64encode(hashlib.sha256(hand.encode()).digest()).decode()
+    page = path.read_text().replace("script-src '", f"script-src 'sha256-{its_hash}' '")
+    path.write_text(page.replace('</body>', f'<script>{hand}</script></body>'))
+    shown = subprocess.run(
+        [*browser, '--dump-dom', path.as_uri()], check=True, timeout=120, capture_output=True)
+    assert b'<div class="compare" style="--at: 30%;">' in shown.stdout

@@ -224,6 +224,7 @@ def test_a_compressed_camera_is_collected_within_bounds_and_faces_are_hidden(tmp
 
 @pytest.mark.parametrize(('arguments', 'reason'), [
     ((), "parameter 'store' is not set"),
+    ((*parameter('store', 'here'), *parameter('image_topics', '[/a//b]')), "repeated '/'"),
     (parameter('store', '/dev/null/store'), 'cannot be used as a frame store: Not a directory'),
     ((*parameter('store', 'here'), *parameter('blur_classes', '[face]')), "'face'; choose one of"),
     ((*parameter('store', 'here'), *parameter('selection', 'best')), "'best'; choose one of"),

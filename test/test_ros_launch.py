@@ -186,6 +186,52 @@ def test_a_launch_with_a_compressed_recording_plays_it_and_ends(
     assert text.count('process has finished cleanly') == 2
 
 
+def sharp_frame():
+    blocks = np.random.default_rng(0).integers(20, 230, (8, 8, 3), np.uint8)
+    return rgb_to_image(np.kron(blocks, np.ones((8, 8, 1), np.uint8)), Header(frame_id='front'))
+
+
+def test_collect_fills_a_store_from_several_cameras_and_ends_at_ctrl_c(ros2_launch, tmp_path):
+    store = tmp_path / 'store'
+    process = ros2_launch(
+        f'store:={store}', 'cameras:=left/image,right/image', 'max_megabytes:=5',
+        'namespace:=gathered', 'blur_classes:=pedestrian, car', file='collect.launch.py')
+    with probe() as ears:
+        for side in ('left', 'right'):
+            camera = ears.publisher(Image, f'/gathered/{side}/image', INPUT_QOS)
+            ears.publish_until(
+                camera, sharp_frame(), lambda side=side: list(store.glob(f'frames/*{side}*.json')),
+                f'a frame of {side}')
+    process.send_signal(signal.SIGINT)
+    text = ended(process)
+    assert 'of 5 MB' in text and 'process has finished cleanly' in text
+    assert 'Traceback' not in text
+
+
+def test_frames_are_collected_beside_the_labels(ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    store = tmp_path / 'store'
+    process = ros2_launch(
+        f'model:={model}', 'image:=front/image', 'namespace:=both', 'collect:=true',
+        f'store:={store}')
+    with probe() as ears:
+        labels = ears.subscribe(Image, '/both/segmentation_node/labels', OUTPUT_QOS)
+        camera = ears.publisher(Image, '/both/front/image', INPUT_QOS, num_subscribers=2)
+        ears.publish_until(
+            camera, sharp_frame(), lambda: labels and list(store.glob('frames/*.json')), 'both')
+    process.send_signal(signal.SIGINT)
+    assert 'Traceback' not in ended(process)
+
+
+def test_collecting_says_what_it_lacks(ros2_launch):
+    assert 'collect:=true needs the folder of a frame store' in ended(ros2_launch('collect:=true'))
+    assert "'store'" in ended(ros2_launch(file='collect.launch.py'))
+    text = ended(ros2_launch('store:=x', 'params_file:=nowhere.yaml', file='collect.launch.py'))
+    assert "params_file: 'nowhere.yaml' is no file" in text
+    text = ended(ros2_launch('store:=/dev/null/x', file='collect.launch.py'))
+    assert 'cannot be used as a frame store' in text and 'exit code 2' in text
+
+
 def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):
     text = ended(ros2_launch('model:=/no/such/model'))
     assert "model '/no/such/model': no such directory" in text

@@ -214,6 +214,7 @@ def test_the_player_keeps_the_recordings_pace_and_the_rate_changes_it(tmp_path):
     ({'image_transport': 'theora'}, "'theora'; choose one of"),
     ({'rate': 0.0}, "parameter 'rate': expected a value like 1.0 from 0.01 to 100"),
     ({'rate': 'fast'}, "parameter 'rate'"),
+    ({'output_topic': '/a//b'}, "parameter 'output_topic': '/a//b'.*repeated '/'"),
     ({'subscriber_timeout_s': 0.1}, '/camera: 0 subscribers after 0.1 s, expected 1'),
 ])
 def test_a_mistake_in_the_players_parameters_is_explained(settings, reason, tmp_path):
@@ -245,13 +246,14 @@ def test_the_recorder_completes_its_file_when_it_is_stopped(tmp_path):
     assert all(message == sent for message in messages)
 
 
-@pytest.mark.parametrize(('name', 'reason'), [
-    ('there', "there' exists already; it is not overwritten"),
-    ('new', 'nothing was received, so')])
-def test_the_recorder_ends_with_code_2_if_it_has_nothing_to_write(name, reason, tmp_path):
+@pytest.mark.parametrize(('name', 'topic', 'reason'), [
+    ('there', '/nobody', "there' exists already; it is not overwritten"),
+    ('new', '/nobody', 'nothing was received, so'),
+    ('new', 'bad topic', "recorder_node: parameter 'topics': 'bad topic'")])
+def test_the_recorder_ends_with_code_2_if_it_has_nothing_to_write(name, topic, reason, tmp_path):
     (tmp_path / 'there').mkdir()
     with node_process(
-            'recorder_node', tmp_path / 'log', *parameter('topics', '[/nobody]'),
+            'recorder_node', tmp_path / 'log', *parameter('topics', f"['{topic}']"),
             *parameter('output', tmp_path / name),
             *parameter('start_timeout_s', 0.2)) as recorder:
         assert recorder.wait() == 2

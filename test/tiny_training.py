@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bkd_core.config import (
+    AnchoredSelfTrainingConfig,
     AugmentationConfig,
     BilateralDistillationConfig,
     FourierDomainAdaptationConfig,
@@ -108,6 +109,8 @@ METHOD_SETTINGS = {
     'max_square': MaxSquareConfig(),
     'fda': FourierDomainAdaptationConfig(beta=0.1),
     'self_training': SelfTrainingConfig(ema_decay=0.9, confidence_threshold=0.2),
+    'anchored_self_training': AnchoredSelfTrainingConfig(
+        ema_decay=0.9, confidence_threshold=0.2, teacher='given'),
     'bilateral_distillation': BilateralDistillationConfig(
         teacher='given', teacher_view='crop', mining=MiningConfig(min_pixels=8)),
 }

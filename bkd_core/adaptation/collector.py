@@ -21,11 +21,10 @@ from bkd_core.adaptation.frame_quality import (
 )
 from bkd_core.adaptation.frame_selection import SELECTIONS
 from bkd_core.adaptation.frame_store import Addition, FrameStore
-from bkd_core.adaptation.privacy import blur_classes, class_ids
+from bkd_core.adaptation.privacy import blind_spots, blur_regions, class_ids, mask_of
 from bkd_core.datasets.frame_record import FrameMetadata
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference import Segmenter
-from bkd_core.inference.upsampling import labels_and_confidence
 import numpy as np
 
 NOT_WRITTEN = 'not written'
@@ -41,6 +40,8 @@ class CollectorConfig:
     :param image_format: 'jpeg' (quality 95) or 'png' (without loss).
     :param selection: Which frame gives way when it is full; one of `SELECTIONS`.
     :param blur_classes: Classes whose pixels are made unrecognisable before a frame is stored.
+    :param blur_threshold: Probability of those classes, all together, from which on a pixel is
+        hidden; lower hides more.
     :param quality: Which frames are left out at once.
     :param seed: Of what the selection draws.
     """
@@ -49,11 +50,15 @@ class CollectorConfig:
     image_format: str = 'jpeg'
     selection: str = 'stratified_k_center'
     blur_classes: tuple[str, ...] = ()
+    blur_threshold: float = 0.3
     quality: QualityConfig = field(default_factory=QualityConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the selection's name."""
+        """Check what is not checked elsewhere."""
+        if not 0 < self.blur_threshold <= 1:
+            raise InputError(
+                f'blur_threshold: got {self.blur_threshold}; expected above 0, at most 1')
         if self.selection not in SELECTIONS:
             raise unknown_name('selection', self.selection, SELECTIONS)
 
@@ -88,6 +93,8 @@ class Collector:
     """
     Put the frames worth having into a store; `offer` and `summary` may run in two threads.
 
+    `blind_spots` are the classes to blur that the model is not known to find, with their IoU.
+
     :param folder: The store.
     :param config: How it is filled.
     :param segmenter: The student; needed by `blur_classes` and selections that compare
@@ -106,6 +113,9 @@ class Collector:
         self._needs_network = config.needs_network
         self._blurred = class_ids(config.blur_classes, segmenter.label_space) \
             if config.blur_classes else ()
+        self._blur_threshold = config.blur_threshold
+        self.blind_spots = blind_spots(config.blur_classes, segmenter.directory) \
+            if config.blur_classes else {}
         self._quality = FrameQuality(config.quality)
         self._thumbnails = Thumbnails(min_difference=config.quality.min_difference)
         self._lock = threading.Lock()
@@ -134,6 +144,17 @@ class Collector:
                 self._num_stored += 1
                 self._num_removed += len(addition.removed)
         return addition
+
+    def warnings(self) -> list[str]:
+        """Return what a user should know before the first frame is stored."""
+        texts = [
+            f"blur_classes: this model is not known to find '{name}' reliably (IoU "
+            f'{"not measured" if iou is None else f"{iou:.2f}"} on its validation set), so it '
+            'may be stored as it is. Use a better model'
+            for name, iou in self.blind_spots.items()]
+        return texts + [
+            f'{path}: {fault}; it is left out and stays where it is'
+            for path, fault in self.store.damaged.items()]
 
     def summary(self) -> Collected:
         """Return what has been done so far."""
@@ -171,8 +192,8 @@ class Collector:
 
     def _hide(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logits = self._segmenter.logits(image)
-        labels, _ = labels_and_confidence(logits, *image.shape[:2], with_confidence=False)
-        return blur_classes(image, labels, self._blurred), embedding_of(logits)
+        mask = mask_of(logits, self._blurred, *image.shape[:2], threshold=self._blur_threshold)
+        return blur_regions(image, mask), embedding_of(logits)
 
     def _store(
         self, image: np.ndarray, metadata: FrameMetadata, picture: np.ndarray,

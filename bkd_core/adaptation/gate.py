@@ -26,12 +26,13 @@ class GateSettings:
     """
     What a student must fulfil to be accepted; shares and mIoU from 0 to 1.
 
+    The thresholds are choices, with the reason given; none was fitted to a data set.
+
     :param max_replay_drop: mIoU that it may lose on the held-back replay frames. They are few
-        (16 of 64), and the student in use was trained on them while the new one was not: two
-        points are within what that alone costs.
+        (16 of 64), and the student in use may have been trained on them while the new one was
+        not, so a strict 0 would refuse too much.
     :param max_label_free_loss: How much worse any single one of agreement, consistency and
-        flicker may get. One point: about what two trainings that differ in their seed only
-        differ by, so that one score may stand still while the others rise.
+        flicker may get, so that one score may stand still while the others rise.
     :param min_label_free_gain: What the three must gain together (flicker counts negatively).
         Above 0, so that an unchanged student is no better one.
     :param min_class_diversity: The effective number of classes, exp(entropy of the class
@@ -47,7 +48,7 @@ class GateSettings:
     :param min_confidence: Probability, by bootstrap over the labelled target frames, with which
         the new student must be the better one.
     :param num_resamples: Resamples of the bootstrap: the confidence is then known to a point.
-    :param seed: Of the bootstrap.
+    :param bootstrap_seed: Of the resampling.
     """
 
     max_replay_drop: float = 0.02
@@ -60,7 +61,7 @@ class GateSettings:
     min_labelled_frames: int = 5
     min_confidence: float = 0.9
     num_resamples: int = 2000
-    seed: int = 0
+    bootstrap_seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -178,7 +179,7 @@ def _replay(before: StudentScores, after: StudentScores, settings: GateSettings)
     return _criterion(
         'replay_drop', before.replay_miou - after.replay_miou, 'at most',
         settings.max_replay_drop,
-        f'mIoU on the labelled replay {_change(before.replay_miou, after.replay_miou)}')
+        f'Mean IoU on the labelled replay {_change(before.replay_miou, after.replay_miou)}')
 
 
 def _scores_without_labels(
@@ -188,8 +189,8 @@ def _scores_without_labels(
         name: (getattr(after, name) - getattr(before, name)) * (1 if name == 'flicker' else -1)
         for name in SCORES_WITHOUT_LABELS}
     titles = {
-        'agreement': 'agreement with the teacher', 'flicker': 'flicker',
-        'consistency': 'agreement with itself in a changed view'}
+        'agreement': 'Agreement with the teacher', 'flicker': 'Flicker',
+        'consistency': 'Agreement with itself in a changed view'}
     single = [
         _criterion(
             f'{name}_loss', loss, 'at most', settings.max_label_free_loss,
@@ -198,7 +199,7 @@ def _scores_without_labels(
     gain = -sum(losses.values())
     return [*single, _criterion(
         'label_free_gain', gain, 'at least', settings.min_label_free_gain,
-        f'the three scores without labels gain {100 * gain:.1f} points together')]
+        f'The three scores without labels gain {100 * gain:.1f} points together')]
 
 
 def _diversity(before: StudentScores, after: StudentScores, settings: GateSettings) -> Criterion:
@@ -206,7 +207,7 @@ def _diversity(before: StudentScores, after: StudentScores, settings: GateSettin
     return _criterion(
         'class_diversity', _ratio(numbers[1], numbers[0]), 'at least',
         settings.min_class_diversity,
-        f'effective number of classes {numbers[0]:.2f} -> {numbers[1]:.2f}')
+        f'Effective number of classes {numbers[0]:.2f} -> {numbers[1]:.2f}')
 
 
 def _lost_classes(
@@ -219,14 +220,14 @@ def _lost_classes(
     is_known = bool(np.isfinite(shares).all())
     return _criterion(
         'lost_classes', float(len(lost)) if is_known else math.nan, 'at most', 0,
-        f'classes lost: {", ".join(lost) or "none"}')
+        f'Classes lost: {", ".join(lost) or "none"}')
 
 
 def _entropy(before: StudentScores, after: StudentScores, settings: GateSettings) -> Criterion:
     return _criterion(
         'entropy_ratio', _ratio(after.mean_entropy, before.mean_entropy), 'at least',
         settings.min_entropy_ratio,
-        f'mean entropy {before.mean_entropy:.3f} -> {after.mean_entropy:.3f} nats')
+        f'Mean entropy {before.mean_entropy:.3f} -> {after.mean_entropy:.3f} nats')
 
 
 def _labelled(before: np.ndarray, after: np.ndarray, settings: GateSettings) -> Criterion:
@@ -234,13 +235,13 @@ def _labelled(before: np.ndarray, after: np.ndarray, settings: GateSettings) -> 
     if count < settings.min_labelled_frames:
         return _criterion(
             'labelled_confidence', math.nan, 'at least', settings.min_confidence,
-            f'mIoU on {count} labelled target frames (at least '
+            f'Mean IoU on {count} labelled target frames (at least '
             f'{settings.min_labelled_frames} are needed)')
     gain = bootstrap_gain(
-        before, after, num_resamples=settings.num_resamples, seed=settings.seed)
+        before, after, num_resamples=settings.num_resamples, seed=settings.bootstrap_seed)
     return _criterion(
         'labelled_confidence', gain.confidence, 'at least', settings.min_confidence,
-        f'mIoU on {count} labelled target frames {_change(gain.before, gain.after)}, better '
+        f'Mean IoU on {count} labelled target frames {_change(gain.before, gain.after)}, better '
         f'with a confidence of {100 * gain.confidence:.0f} % (90 % of the resamples gain '
         f'{100 * gain.low:.1f} to {100 * gain.high:.1f} points)')
 
@@ -266,7 +267,7 @@ def _criterion(
         verdict = f'{_short(value)}, {"" if is_met else "not "}{bound} {_short(threshold)}'
     return Criterion(
         name=name, value=value, bound=bound, threshold=threshold, is_met=is_met,
-        sentence=f'{text[0].upper()}{text[1:]} ({name.replace("_", " ")}: {verdict}).')
+        sentence=f'{text} ({name.replace("_", " ")}: {verdict}).')
 
 
 def _ratio(value: float, base: float) -> float:

@@ -7,13 +7,17 @@ A region is replaced by the means of at most 6 by 6 blocks, then smoothed. A mea
 how the pixels under it were arranged, so no filter brings them back: what is left of a face or a
 number plate is a few colours. A Gaussian blur alone is linear and nearly invertible.
 
-It is as good as the network: what that does not see as a person stays as it is.
+It is as good as the network: what that does not see as a person stays as it is. `blind_spots`
+names the classes that a model is known not to find.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Sequence
 
+from bkd_core import model_directory
 from bkd_core.errors import unknown_name
 from bkd_core.labels import LabelSpace
 import cv2
@@ -22,6 +26,7 @@ import numpy as np
 BLOCKS = 6  # along the longer side of a region
 MIN_BLOCK = 8  # pixels
 MARGIN = 0.01  # of the frame's height, around what the network found
+RELIABLE_IOU = 0.5
 
 
 def class_ids(names: Sequence[str], label_space: LabelSpace) -> tuple[int, ...]:
@@ -39,21 +44,56 @@ def class_ids(names: Sequence[str], label_space: LabelSpace) -> tuple[int, ...]:
     return tuple(label_space.classes.index(name) for name in names)
 
 
-def blur_classes(image: np.ndarray, labels: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+def blind_spots(names: Sequence[str], directory: Path) -> dict[str, float | None]:
     """
-    Return a frame in which the regions of some classes show a few blocks of colour.
+    Return the classes that a model is not known to find reliably, with their measured IoU.
+
+    :param names: Class names.
+    :param directory: The model directory.
+    :return: Class -> IoU on the model's validation set, below 0.5; None if it was not measured.
+    """
+    file = directory / model_directory.METRICS
+    try:
+        measured = json.loads(file.read_bytes())['scores']['iou']
+    except (OSError, ValueError, TypeError, KeyError):
+        measured = {}
+    found = {name: measured.get(name) for name in names}
+    return {
+        name: iou for name, iou in found.items() if iou is None or not iou >= RELIABLE_IOU}
+
+
+def mask_of(
+    logits: np.ndarray, ids: Sequence[int], height: int, width: int, *, threshold: float,
+) -> np.ndarray:
+    """
+    Return where some classes may be.
+
+    :param logits: (C, h, w) float32, from `Segmenter.logits`.
+    :param ids: The classes.
+    :param height: The frame's height.
+    :param width: The frame's width.
+    :param threshold: Their probability, all together, from which on a pixel is hidden.
+    :return: (H, W) bool.
+    """
+    exponentials = np.exp(logits - logits.max(axis=0))
+    probability = exponentials[list(ids)].sum(axis=0) / exponentials.sum(axis=0)
+    return cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= threshold
+
+
+def blur_regions(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """
+    Return a frame in which some regions show a few blocks of colour.
 
     :param image: (H, W, 3) uint8; it is not changed.
-    :param labels: (H, W) uint8, what the network sees in it.
-    :param ids: The classes.
+    :param mask: (H, W) bool, the regions; a margin around them is added.
     :return: (H, W, 3) uint8.
     """
-    mask = np.isin(labels, np.array(ids, np.uint8)).astype(np.uint8)
     if not mask.any():
         return image
     margin = max(2, round(MARGIN * len(image)))
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    _, regions, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(mask, around))
+    _, regions, boxes, _ = cv2.connectedComponentsWithStats(
+        cv2.dilate(mask.astype(np.uint8), around))
     result = image.copy()
     for number, (left, top, width, height, _) in enumerate(boxes[1:], start=1):
         box = np.s_[top:top + height, left:left + width]

@@ -11,7 +11,6 @@ import time
 
 from bkd_core import atomic
 from bkd_core.benchmarks.node_views import node_picture, node_views
-from bkd_core.benchmarks.report import Picture, Table, write_report
 from bkd_core.benchmarks.ros_playback import (
     CONFIDENCE_TOPIC,
     has_ros,
@@ -31,6 +30,7 @@ from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
 from bkd_core.labels import LabelSpace
 from bkd_core.progress import progress_bar
+from bkd_core.report import Picture, Table, write_report
 from bkd_core.visualization import colorize, encode_jpeg, encode_png, legend, overlay
 import numpy as np
 from rich.console import Console

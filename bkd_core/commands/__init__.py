@@ -4,6 +4,7 @@
 
 from typing import Union
 
+from bkd_core.commands.adapt import Adapt
 from bkd_core.commands.bag import Bag
 from bkd_core.commands.benchmark import Benchmark
 from bkd_core.commands.demo import Demo
@@ -14,4 +15,4 @@ from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
-Command = Union[Train, Evaluate, Predict, Demo, Bag, Benchmark, Versions]
+Command = Union[Train, Adapt, Evaluate, Predict, Demo, Bag, Benchmark, Versions]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+import sys
 from typing import Annotated, Union
 
 from bkd_core.adaptation.collector import CollectorConfig
@@ -129,6 +130,8 @@ class Extract(FrameOptions):
     """Which frame gives way: stratified_k_center, stratified_reservoir, k_center, keep_latest."""
     blur_classes: tuple[str, ...] = ()
     """Classes whose pixels are made unrecognisable before anything is stored."""
+    blur_threshold: float = CollectorConfig.blur_threshold
+    """Probability of those classes from which on a pixel is hidden; lower hides more."""
     quality: QualityConfig = field(default_factory=QualityConfig)
     model: str = 'default'
     """The student that compares frames and finds classes: a model directory, or 'default'."""
@@ -142,11 +145,13 @@ class Extract(FrameOptions):
         from bkd_core.inference import Segmenter
         config = CollectorConfig(
             max_megabytes=self.max_megabytes, image_format=self.format,
-            selection=self.selection, blur_classes=self.blur_classes, quality=self.quality,
-            seed=self.seed)
+            selection=self.selection, blur_classes=self.blur_classes,
+            blur_threshold=self.blur_threshold, quality=self.quality, seed=self.seed)
         wanted, recordings = self.wanted(), _given(self.recordings)
         segmenter = Segmenter.load(self.model) if config.needs_network else None
         with Collector(self.output, config=config, segmenter=segmenter) as collector:
+            for warning in collector.warnings():
+                print('bkd: warning:', warning, file=sys.stderr)
             extracted = extract_frames(recordings, collector, wanted=wanted)
         collected = extracted.collected
         left_out = [f'{count} {reason}' for reason, count in collected.left_out.items()]

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node | latency | selection | training`."""
+"""`bkd benchmark adaptation | search | node | latency | selection | shift | training`."""
 
 from __future__ import annotations
 
@@ -232,6 +232,32 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """
+    Measure how well models that were trained for CamVid by day notice dusk, and write the table.
+
+    For example:
+
+        bkd benchmark shift --models runs/day/source_only --data-root ~/data
+    """
+
+    models: tuple[str, ...]
+    """Model directories."""
+    results: Path = Path('docs/results')
+    """Folder of the numbers and the table."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.shift import run_shift_benchmark
+        path = run_shift_benchmark(
+            self.models, self.results, data_root=find_data_root(self.data_root))
+        print(f'table: {path}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """
     Measure something side by side, and write the table.
@@ -243,12 +269,12 @@ class Benchmark:
         bkd benchmark node --help
         bkd benchmark latency --help
         bkd benchmark selection --help
+        bkd benchmark shift --help
         bkd benchmark training --help
     """
 
-    what: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[
-            Union[Adaptation, Search, Node, Latency, Selection, Training]]]
+    what: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[
+        Union[Adaptation, Search, Node, Latency, Selection, Shift, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """

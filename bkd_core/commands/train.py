@@ -38,6 +38,9 @@ class Train:
     """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
     stage: tuple[str, ...] = ()
     """Stages to train; default all."""
+    replay_frames: int = 0
+    """Put so many labelled source frames into each model directory, so that 'bkd adapt' needs no
+    data set; only if their licence lets them travel (data_licences must say so)."""
     show: bool = False
     """Print the resolved settings of every stage and stop."""
 
@@ -59,6 +62,7 @@ class Train:
         from bkd_core.experiment import run_experiment
         output = self.output or Path('runs') / self.config.stem
         scores = run_experiment(
-            stages, output=output, data_root=find_data_root(self.data_root), only=self.stage)
+            stages, output=output, data_root=find_data_root(self.data_root), only=self.stage,
+            replay_frames=self.replay_frames)
         print_scores(scores)
         print(f'models: {output}')

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from bkd_core.errors import unknown_name
+from bkd_core.methods.anchored_self_training import AnchoredSelfTraining
 from bkd_core.methods.bilateral_distillation import BilateralDistillation
 from bkd_core.methods.fda import FourierDomainAdaptation
 from bkd_core.methods.max_square import MaxSquare
@@ -22,6 +23,7 @@ METHODS = {
     'max_square': MaxSquare,
     'fda': FourierDomainAdaptation,
     'self_training': SelfTraining,
+    'anchored_self_training': AnchoredSelfTraining,
     'bilateral_distillation': BilateralDistillation,
 }
 

@@ -10,7 +10,13 @@ from typing import Sequence
 from bkd_core.benchmarks.adaptation.pictures import write_picture
 from bkd_core.benchmarks.adaptation.plan import Run
 from bkd_core.benchmarks.adaptation.protocol import Protocol
-from bkd_core.benchmarks.adaptation.results import append_line, LINES, make_line, Record
+from bkd_core.benchmarks.adaptation.results import (
+    append_line,
+    LINES,
+    make_line,
+    Record,
+    without_outdated,
+)
 from bkd_core.benchmarks.adaptation.table import picture_name, TABLE, write_table
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
@@ -32,7 +38,8 @@ def run_adaptation(
     Make the runs that have no line yet; after each, add its line and write the table anew.
 
     An interrupted run goes on from its checkpoint. A run that has its line is made again only
-    if its model directory is gone and another run builds on it; it then gets a new line.
+    if its model directory is gone and another run builds on it, or if its teacher was; it then
+    gets a new line.
 
     :param protocol: From `load_protocol`.
     :param budget: Name of the budget.
@@ -88,7 +95,8 @@ def pending(
     """
     folder = model_folder(output, protocol, budget)
     measured = {  # the search measures again what it compares with other defaults
-        (line['config_hash'], line.get('defaults_hash')) for line in record.read(results)
+        (line['config_hash'], line.get('defaults_hash'))
+        for line in without_outdated(record.read(results))
         if (line['protocol'], line['budget']) == (protocol.name, budget)}
     names: set[str] = set()
 

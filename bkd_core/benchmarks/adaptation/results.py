@@ -118,6 +118,20 @@ def read_lines(path: Path, fields: tuple[str, ...] = FIELDS) -> list[dict[str, A
         _parse(text, f'{path}: line {number}', fields) for number, text in enumerate(texts, 1)]
 
 
+def without_outdated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Return the lines without students whose teacher was trained again after them.
+
+    On another machine the same teacher comes out a little different.
+
+    :param lines: Oldest first.
+    """
+    newest = {line['run']: number for number, line in enumerate(lines)}
+    return [
+        line for number, line in enumerate(lines)
+        if newest.get(line['teacher_run'], -1) < number]
+
+
 def _parse(text: str, where: str, fields: tuple[str, ...]) -> dict[str, Any]:
     try:
         line = json.loads(text)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import statistics
 from typing import Any, Sequence
 
+from bkd_core.benchmarks.adaptation.results import without_outdated
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -78,11 +80,13 @@ def rows_of(lines: list[dict[str, Any]]) -> tuple[list[Row], int]:
     Group the lines of one protocol and budget.
 
     A row never mixes settings: it holds those of its newest line. Of a run that was made
-    again the newest line counts.
+    again the newest line counts, and students of the run before it do not.
 
     :param lines: Oldest first.
     :return: The rows, and the number of lines that are left out.
     """
+    num_lines = len(lines)
+    lines = without_outdated(lines)
     newest = {(line['method'], line['teacher']): line['settings_hash'] for line in lines}
     chosen: dict[tuple, dict[int, dict[str, Any]]] = {key: {} for key in newest}
     for line in lines:
@@ -92,7 +96,7 @@ def rows_of(lines: list[dict[str, Any]]) -> tuple[list[Row], int]:
     rows = [
         Row(method=method, teacher=teacher, lines=dict(sorted(by_seed.items())))
         for (method, teacher), by_seed in chosen.items()]
-    return rows, len(lines) - sum(len(row.lines) for row in rows)
+    return rows, num_lines - sum(len(row.lines) for row in rows)
 
 
 def teacher_of(row: Row, rows: Sequence[Row]) -> Row | None:

@@ -1,0 +1,102 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a round finds where it works: the version in use, and a round that was stopped."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+import fcntl
+import json
+from pathlib import Path
+import shutil
+from typing import Any, Iterator
+
+from bkd_core import model_directory
+from bkd_core.adaptation.versions import ModelVersions, Version
+from bkd_core.errors import InputError
+
+WORK = '.round'
+IDENTITY = 'round.json'
+_LOCK = '.lock'
+_FIRST = 'The model that adaptation began with.'
+
+
+def begin_versions(versions: ModelVersions, model: str | Path) -> Version:
+    """
+    Return the version in use; the first time, the model becomes it.
+
+    :param versions: The folder.
+    :param model: The model that adaptation began with, or the folder itself.
+    :raises InputError: If the folder holds versions of another model, or the one in use is
+        damaged.
+    """
+    given = model_directory.resolve(model)
+    if not versions.list():
+        first = versions.add(given, is_accepted=True, reason=_FIRST)
+        return versions.use(first.name)
+    names = [
+        version.name for version in versions.list()
+        if is_same_model(version.directory, given)]
+    if not names:
+        raise InputError(
+            f"{versions.folder}: holds versions of another model than '{model}'. Give the model "
+            'that they began with, the folder itself, or another --output')
+    in_use = versions.in_use() or versions.use(names[0])
+    if in_use.state == 'damaged':
+        raise InputError(
+            f'{in_use.directory}: the version in use is damaged ({in_use.reason}). Go back: '
+            f'bkd versions {versions.folder} rollback')
+    return in_use
+
+
+def is_same_model(directory: Path, other: Path) -> bool:
+    """
+    Compare the files that say what a model is and which hashes its weights have.
+
+    :param directory: A model directory.
+    :param other: Another one.
+    """
+    paths = [path / model_directory.MODEL_YAML for path in (directory, other)]
+    return all(path.is_file() for path in paths) and (
+        paths[0].read_bytes() == paths[1].read_bytes())
+
+
+@contextmanager
+def only_round(work: Path) -> Iterator[None]:
+    """
+    Be the only round in a folder of versions; a killed process lets go of it by itself.
+
+    :param work: Folder of what the round reaches.
+    :raises InputError: If there is another one.
+    """
+    work.mkdir(exist_ok=True)
+    with (work.parent / f'{WORK}{_LOCK}').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f'{work.parent}: another round is running here. Wait for it, or stop it'
+            ) from error
+        yield
+
+
+def require_same_round(work: Path, identity: dict[str, Any], parent: Version) -> None:
+    """
+    Clear away what no round can go on from; refuse to go on with another round.
+
+    :param work: Folder of what a round reached.
+    :param identity: What the round that is to go on is.
+    :param parent: The version in use.
+    :raises InputError: If another unfinished round is here.
+    """
+    path = work / IDENTITY
+    before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+    # It was killed before it had read its input, or after its student had been used.
+    if before is None or before['parent'] == parent.parent:
+        shutil.rmtree(work)
+        work.mkdir()
+    elif before != identity:
+        changed = sorted(key for key in identity if before.get(key) != identity[key])
+        raise InputError(
+            f'{work}: an unfinished round with other {", ".join(changed)} is here. Give the '
+            'same command again to go on with it, or --restart to throw it away')

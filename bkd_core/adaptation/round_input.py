@@ -1,0 +1,199 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a round is asked for, and what it reads before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bkd_core import model_directory
+from bkd_core.adaptation.settings import RoundSettings
+from bkd_core.adaptation.target_frames import (
+    keep_frames,
+    open_frames,
+    read_frames,
+    split_frames,
+    TargetFrames,
+)
+from bkd_core.config import DataConfig, TrainingConfig
+from bkd_core.config_file import load_experiment
+from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.image_folder import ImageFolder
+from bkd_core.datasets.replay import open_replay, REPLAY
+from bkd_core.datasets.subset import Subset
+from bkd_core.errors import InputError
+from bkd_core.model_directory import ModelSpec
+import numpy as np
+
+# One replay frame in this many is held back for the gate.
+_GATE_SHARE = 4
+_FRAMES = 'frames'
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTask:
+    """
+    What a round is asked for.
+
+    :param model: The model that adaptation begins with, or the folder of its versions.
+    :param sources: Rosbags, folders of images and frame stores of the target.
+    :param output: Folder of the versions.
+    :param settings: How to adapt.
+    :param teacher: Model directory to refresh as the teacher; None for the model in use.
+    :param replay: Folder with `images` and `labels` of the source; None for the model's own.
+    :param labelled: Folder with `images` and `labels` of some target frames, for the gate only.
+    :param topic: Image topic of rosbags that hold several.
+    :param stride: Use every n-th frame of a rosbag.
+    :param restart: Throw away what an unfinished round reached.
+    """
+
+    model: str | Path
+    sources: tuple[Path, ...]
+    output: Path
+    settings: RoundSettings
+    teacher: Path | None = None
+    replay: Path | None = None
+    labelled: Path | None = None
+    topic: str | None = None
+    stride: int = 1
+    restart: bool = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what a stopped round must have in common with the one that goes on."""
+        return {
+            'settings': asdict(self.settings), 'teacher': str(self.teacher),
+            'replay': str(self.replay), 'labelled': str(self.labelled),
+            'target frames': [*map(str, self.sources), str(self.topic), self.stride]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundInput:
+    """
+    What a round works on.
+
+    :param spec: The model in use.
+    :param config: The settings that it was trained with.
+    :param teacher_config: Those of the network that becomes the teacher.
+    :param frames: The target.
+    :param source_names: Its paths.
+    :param replay_training: Labelled source frames to learn from.
+    :param replay_gate: Others, for the gate.
+    :param labelled: Labelled target frames, if some are given.
+    :param source_config: The source, for the record.
+    :param target_config: The target, for the record.
+    """
+
+    spec: ModelSpec
+    config: TrainingConfig
+    teacher_config: TrainingConfig
+    frames: TargetFrames
+    source_names: tuple[str, ...]
+    replay_training: SegmentationDataset
+    replay_gate: SegmentationDataset
+    labelled: SegmentationDataset | None
+    source_config: DataConfig
+    target_config: DataConfig
+
+    @classmethod
+    def read(cls, task: RoundTask, parent: Path, work: Path) -> RoundInput:
+        """
+        Open and check everything, before the minutes of training.
+
+        :param task: What was asked for.
+        :param parent: Model directory of the version in use.
+        :param work: Folder of the round, into which the target's frames are copied once.
+        :raises InputError: If something is missing, damaged or does not fit.
+        """
+        spec = model_directory.read_spec(parent)
+        teacher = parent if task.teacher is None else model_directory.resolve(task.teacher)
+        _require_same_classes(spec, teacher)
+        replay = _replay_folder(task.replay, parent)
+        training, gate = _split_replay(
+            open_replay(replay, label_space=spec.label_space), replay,
+            max_gate=task.settings.max_held_back)
+        names = tuple(str(path) for path in task.sources)
+        return cls(
+            spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
+            source_names=names, replay_training=training, replay_gate=gate,
+            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / _FRAMES),
+            source_config=DataConfig(
+                name='image_folder', root=str(task.replay or REPLAY),
+                options={'label_space': gate.label_space.name}),
+            target_config=DataConfig(name='image_folder', root=names[0]))
+
+
+def trained_config(directory: Path) -> TrainingConfig:
+    """
+    Return the settings that a model was trained with.
+
+    :param directory: Its model directory.
+    :raises InputError: If it holds none.
+    """
+    path = directory / model_directory.CONFIG
+    if not path.is_file():
+        raise InputError(
+            f"model '{directory}': it holds no {model_directory.CONFIG}, so it can't be trained "
+            "further; only models that 'bkd train' or 'bkd adapt' wrote can be adapted")
+    return load_experiment(path)['model']
+
+
+def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
+    if not folder.exists():
+        sequences = [
+            sequence for path in task.sources for sequence in open_frames(
+                path, label_space=spec.label_space, topic=task.topic, stride=task.stride)]
+        frames = split_frames(
+            sequences, max_adapting=task.settings.max_frames,
+            max_held_back=task.settings.max_held_back)
+        keep_frames(frames, folder, input_height=spec.input_height)
+    return read_frames(folder, label_space=spec.label_space)
+
+
+def _require_same_classes(spec: ModelSpec, teacher: Path) -> None:
+    space = model_directory.read_spec(teacher).label_space
+    if space.classes != spec.label_space.classes:
+        raise InputError(
+            f"teacher '{teacher}': its label space '{space.name}' is not that of the model, "
+            f"'{spec.label_space.name}'; expected the same classes")
+
+
+def _replay_folder(given: Path | None, parent: Path) -> Path:
+    if given is not None:
+        return given
+    if not (parent / REPLAY).is_dir():
+        raise InputError(
+            f"model '{parent}': no labelled source frames travel with it, so what it forgets "
+            "can't be measured. Give --replay FOLDER, with the folders images and labels, or "
+            "train it with 'bkd train FILE --replay-frames 64'")
+    return parent / REPLAY
+
+
+def _split_replay(
+    replay: ImageFolder, folder: Path, *, max_gate: int,
+) -> tuple[Subset, Subset]:
+    if len(replay) < _GATE_SHARE:
+        raise InputError(
+            f'{folder}: holds {len(replay)} labelled source frames; expected at least '
+            f'{_GATE_SHARE}, of which one is held back for the gate')
+    everything = range(len(replay))
+    gate = [index for index in everything if index % _GATE_SHARE == _GATE_SHARE - 1]
+    training = [index for index in everything if index % _GATE_SHARE != _GATE_SHARE - 1]
+    kept = np.linspace(0, len(gate) - 1, min(max_gate, len(gate))).round().astype(int)
+    return (
+        Subset([(replay, index) for index in training]),
+        Subset([(replay, gate[index]) for index in kept]))
+
+
+def _open_labelled(task: RoundTask, spec: ModelSpec) -> ImageFolder | None:
+    if task.labelled is None:
+        return None
+    labelled = open_replay(task.labelled, label_space=spec.label_space)
+    least = task.settings.gate.min_labelled_frames
+    if len(labelled) < least:
+        raise InputError(
+            f'{task.labelled}: holds {len(labelled)} labelled target frames; expected at least '
+            f'{least}: fewer say nothing (10 are enough)')
+    return labelled

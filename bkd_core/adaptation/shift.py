@@ -1,0 +1,79 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Notice that a camera shows something else than its network was trained for."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from bkd_core.errors import InputError, unknown_name
+from bkd_core.evaluation import FrameDescription, ShiftReference, STATISTICS
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftSettings:
+    """
+    When the frames of a window count as shifted.
+
+    :param statistic: One of `bkd_core.evaluation.STATISTICS`.
+    :param quantile: A frame is unusual if its score is above this quantile of the reference's.
+    :param window: Number of the newest frames that are looked at.
+    :param min_share: They are shifted if this share of them is unusual. Without a shift,
+        1 - `quantile` of independent frames are; frames of a video depend on each other, and
+        unseen ones are less certain than those of the training, so the distance is large.
+    """
+
+    statistic: str = 'entropy'
+    quantile: float = 0.95
+    window: int = 20
+    min_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check name and ranges."""
+        if self.statistic not in STATISTICS:
+            raise unknown_name('statistic of the shift', self.statistic, STATISTICS)
+        for name, is_right, expected in (
+                ('quantile', 0 < self.quantile < 1, 'between 0 and 1'),
+                ('window', self.window >= 1, 'at least 1'),
+                ('min_share', 0 < self.min_share <= 1, 'above 0, at most 1')):
+            if not is_right:
+                raise InputError(f'shift.{name}: got {getattr(self, name)}; expected {expected}')
+
+
+class ShiftDetector:
+    """
+    Watch the newest frames of one camera.
+
+    :param reference: How the network answers to what it was trained for.
+    :param settings: When it counts as a shift.
+    """
+
+    def __init__(self, reference: ShiftReference, settings: ShiftSettings) -> None:
+        self.settings = settings
+        self.threshold = float(np.quantile(
+            reference.scores[settings.statistic], settings.quantile))
+        self._reference = reference
+        self._unusual: deque[bool] = deque(maxlen=settings.window)
+
+    def update(self, description: FrameDescription) -> bool:
+        """
+        Take a frame; return whether the newest ones are shifted.
+
+        :param description: The network's answer to the frame.
+        """
+        score = self._reference.score(description)[self.settings.statistic]
+        self._unusual.append(not score <= self.threshold)  # NaN is unusual, too
+        return self.is_shifted
+
+    @property
+    def share(self) -> float:
+        """Return the share of unusual frames in the window, 0 to 1; 0 before the first frame."""
+        return sum(self._unusual) / len(self._unusual) if self._unusual else 0.0
+
+    @property
+    def is_shifted(self) -> bool:
+        """Return whether the window is full and enough of it is unusual."""
+        is_full = len(self._unusual) == self.settings.window
+        return is_full and self.share >= self.settings.min_share

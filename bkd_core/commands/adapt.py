@@ -1,0 +1,100 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`bkd adapt`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from bkd_core import model_directory
+from bkd_core.adaptation.settings import RoundSettings
+from bkd_core.commands.options import refuse_options, require_training
+from bkd_core.errors import InputError
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """
+    Adapt a model to new unlabelled frames, and use the result only if it is proven better.
+
+    The teacher is refreshed on the frames, a student is distilled from it, and a gate compares
+    it with the model in use: on labelled source frames, on target frames that were held back,
+    and on labelled target frames where some are given. The student becomes a version in the
+    output folder, with report.html, and is used only if the gate accepts it.
+
+    Runs at low priority. Ctrl-C or SIGTERM stops it, and the same command goes on; SIGSTOP and
+    SIGCONT pause it.
+
+    For example:
+
+        bkd adapt runs/streets/student drive.mcap --output versions
+        bkd adapt versions more_frames --labelled ten_labelled_frames
+        bkd adapt default drive --topic /camera/image_raw --replay my_source --output versions
+    """
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Model directory, or a folder of versions that earlier rounds made of it."""
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Rosbags (rosbag2 folder, .mcap, .db3, .bag), folders of images, frame stores."""
+    output: Path | None = None
+    """Folder of the versions; default: MODEL itself, if it is one."""
+    teacher: Path | None = None
+    """Model directory to refresh as the teacher; default: the model in use."""
+    replay: Path | None = None
+    """Folder with images/NAME.jpg and labels/NAME.png of the source, in the model's classes;
+    default: the frames that travel with the model ('bkd train --replay-frames')."""
+    labelled: Path | None = None
+    """The same of the target; the gate uses them, nothing learns from them. 10 are enough."""
+    topic: str | None = None
+    """Image topic of a rosbag; needed if it holds several."""
+    stride: int = 1
+    """Use every n-th frame of a rosbag."""
+    memory_megabytes: int = 0
+    """Memory that the process may have; 0 is no limit."""
+    threads: int = 0
+    """Processor threads of the training; 0 leaves the choice to torch."""
+    restart: bool = False
+    """Throw away what an unfinished round reached."""
+    settings: tyro.conf.OmitArgPrefixes[RoundSettings] = field(default_factory=RoundSettings)
+
+    def run(self, overrides: list[str]) -> None:
+        """
+        Adapt.
+
+        :param overrides: Must be empty.
+        """
+        refuse_options(self, overrides)
+        require_training()
+        if not self.sources:
+            raise InputError('bkd adapt: got no target frames; name a rosbag, folder or store')
+        from bkd_core.adaptation.budget import lower_priority, memory_limit, stop_on_sigterm
+        lower_priority()
+        with stop_on_sigterm(), memory_limit(self.memory_megabytes):
+            self._adapt(self._output())
+
+    def _output(self) -> Path:
+        if self.output is not None:
+            return self.output
+        if not (Path(self.model) / model_directory.POINTER).is_file():
+            raise InputError(
+                f"bkd adapt: '{self.model}' is no folder of versions; say with --output where "
+                'they are to go')
+        return Path(self.model)
+
+    def _adapt(self, output: Path) -> None:
+        from bkd_core.adaptation.round import run_round
+        from bkd_core.adaptation.round_input import RoundTask
+        import torch
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        outcome = run_round(RoundTask(
+            model=self.model, sources=self.sources, output=output, settings=self.settings,
+            teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
+            stride=self.stride, restart=self.restart))
+        for item in outcome.decision.criteria:
+            print(f'{"met    " if item.is_met else "NOT MET"}  {item.sentence}')
+        version = outcome.version
+        print(f'version {version.name}: {version.state}\nreport: {version.directory}/report.html')

@@ -1,0 +1,375 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A round from a model and unlabelled frames to a version, used or refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import fcntl
+import json
+import os
+import shutil
+
+from bkd_core import experiment, model_directory
+from bkd_core.__main__ import main
+from bkd_core.adaptation import budget, round as round_module
+from bkd_core.adaptation.gate import GateSettings
+from bkd_core.adaptation.round import run_round
+from bkd_core.adaptation.round_input import RoundTask
+from bkd_core.adaptation.settings import RoundSettings
+from bkd_core.adaptation.versions import ModelVersions
+from bkd_core.config_file import load_experiment
+from bkd_core.errors import InputError
+from bkd_core.experiment import run_experiment
+from bkd_core.inference import Segmenter
+from bkd_core.training import Trainer
+import cv2
+import numpy as np
+import pytest
+from tiny_training import PaintedFrames, register_tiny_network, tiny_config
+
+
+class StandingCamera(PaintedFrames):
+    """Painted frames of which ten in a row show the same, but for the noise."""
+
+    def labels(self, index):
+        """Return (H, W) uint8."""
+        return super().labels(index // 10)
+
+
+SETTINGS = RoundSettings(
+    teacher_steps=10, student_steps=40, checkpoint_steps=8, teacher_learning_rate=0.01,
+    student_learning_rate=0.02, confidence_threshold=0.2,
+    gate=GateSettings(min_class_share=0.2))  # so small a network drops a class at every turn
+TARGET = StandingCamera(20, seed=5, shade=0.8)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tiny_world(module_patch):
+    """Let settings name the tiny network, and let training read painted frames."""
+    register_tiny_network(module_patch)
+    module_patch.setattr(
+        experiment, 'open_dataset', lambda config, data_root: PaintedFrames(16))
+
+
+@pytest.fixture(scope='module')
+def module_patch():
+    """Return a monkeypatch that lasts for this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Train a tiny model whose source frames travel with it."""
+    output = tmp_path_factory.mktemp('trained')
+    config = tiny_config(steps=60, data_licences='Painted for this test; free.')
+    run_experiment({'model': config}, output=output, data_root=None, replay_frames=12)
+    return output / 'model'
+
+
+@pytest.fixture(scope='module')
+def target(tmp_path_factory):
+    """Write unlabelled target frames into a folder; some are also there with labels."""
+    folder = tmp_path_factory.mktemp('target')
+    for index in range(len(TARGET)):
+        write(folder / 'frames' / f'{index:03d}.png', TARGET.image(index)[..., ::-1])
+    for index in range(6):
+        write(folder / 'labelled' / 'images' / f'{index}.png', TARGET.image(index)[..., ::-1])
+        write(folder / 'labelled' / 'labels' / f'{index}.png', TARGET.labels(index))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def finished(model, target, tmp_path_factory):
+    """Make one round; return its task and outcome. Don't write into its folder."""
+    task = task_of(model, target, tmp_path_factory.mktemp('finished') / 'versions')
+    return task, run_round(task)
+
+
+def write(path, image):
+    """Write an image file, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def task_of(model, target, output, **changes):
+    """Return a round's task."""
+    return RoundTask(**{
+        'model': model, 'sources': (target / 'frames',), 'output': output, 'settings': SETTINGS,
+        **changes})
+
+
+def stop_at(monkeypatch, step, *, training=1):
+    """Let a training be interrupted, the first or the second of the round."""
+    original = Trainer.train_step
+    seen = []
+
+    def train_step(self, batch):
+        if self.directory not in seen:
+            seen.append(self.directory)
+        if len(seen) == training and self.step == step:
+            raise KeyboardInterrupt
+        return original(self, batch)
+    monkeypatch.setattr(Trainer, 'train_step', train_step)
+
+
+def weights(directory):
+    """Return the bytes of a model's weights."""
+    return (directory / model_directory.WEIGHTS).read_bytes()
+
+
+def test_a_better_student_becomes_the_version_in_use(finished, model):
+    task, outcome = finished
+    assert outcome.decision.is_accepted, outcome.decision.reason
+    first, second = ModelVersions(task.output).list()
+    assert weights(first.directory) == weights(model)
+    assert second.state == 'in use' and second.parent == first.name
+    assert second.name == outcome.version.name and second.reason == outcome.decision.reason
+    assert Segmenter.load(task.output).directory == second.directory
+    assert weights(second.directory) != weights(model)
+    assert not (task.output / '.round').exists()
+
+
+def test_the_version_is_a_complete_model_with_its_replay_and_reports(finished, model):
+    directory = finished[1].version.directory
+    assert {path.name for path in directory.iterdir()} == {
+        'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
+        'MODEL_CARD.md', 'log.jsonl', 'replay', 'report.html', 'report.json', 'version.json',
+        'shift.json'}
+    replay = [sorted(os.listdir(path / 'replay' / 'labels')) for path in (directory, model)]
+    assert replay[0] == replay[1] and len(replay[0]) == 12
+    config = load_experiment(directory / 'config.yaml')['model']
+    assert config.method.name == 'bilateral_distillation' and config.steps == 40
+    assert 'Painted for this test' in (directory / 'MODEL_CARD.md').read_text()
+
+
+def test_the_json_report_holds_what_was_measured(finished):
+    task, outcome = finished
+    values = json.loads((outcome.version.directory / 'report.json').read_text())
+    assert values['is_accepted'] is True and len(values['criteria']) == 8
+    assert values['before']['replay_miou'] == outcome.before.replay_miou
+    assert values['after']['agreement'] == outcome.after.agreement
+    assert values['num_replay'] == 9 and values['num_replay_gate'] == 3
+    assert values['num_adapting'] == 12 and values['after']['num_frames'] == 4
+    assert values['settings']['gate']['max_replay_drop'] == 0.02
+    assert values == json.loads((outcome.version.directory / 'metrics.json').read_text())
+
+
+def test_a_stopped_round_goes_on_to_the_same_student(finished, model, target, tmp_path):
+    task = task_of(model, target, tmp_path / 'versions')
+    # A training that goes on is the round's first one again: the teacher's is done by then.
+    for step in (3, 9, 17, 39):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, step, training=2 if step == 17 else 1)
+            run_round(task)
+        assert len(ModelVersions(task.output).list()) == 1
+    outcome = run_round(task)
+    assert weights(outcome.version.directory) == weights(finished[1].version.directory)
+    assert outcome.version.state == 'in use'
+
+
+def test_a_round_goes_on_though_its_target_is_gone(finished, model, target, tmp_path):
+    frames = shutil.copytree(target / 'frames', tmp_path / 'frames')
+    task = task_of(model, target, tmp_path / 'versions', sources=(frames,))
+    for _ in range(2):  # the second time without the folder
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, 0)
+            run_round(task)
+        shutil.rmtree(frames, ignore_errors=True)
+    shutil.rmtree(task.output / '.round')
+    with pytest.raises(InputError, match='no such file or folder of target frames'):
+        run_round(task)
+
+
+def kill_at(step, task):
+    """Make a round that is killed when it calls a method of its versions."""
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+    round_module.begin_versions(ModelVersions(task.output), task.model)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ModelVersions, step, stop)
+        run_round(task)
+
+
+@pytest.mark.parametrize('step', ['add', 'use'])
+def test_a_round_killed_before_its_student_is_used_is_finished_once(
+        step, finished, model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    kill_at(step, task)
+    assert ModelVersions(task.output).in_use().number == 1
+    assert run_round(task).version.state == 'in use'
+    assert [version.number for version in ModelVersions(task.output).list()] == [1, 2]
+
+
+def test_after_a_kill_behind_the_use_the_next_round_begins(
+        finished, model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    kill_at('prune', task)
+    assert ModelVersions(task.output).in_use().number == 2
+    starts = []
+
+    def train(self, name, directory, config, *, start, fixed):
+        assert not directory.exists()
+        starts.append(start.name[:6])
+        raise KeyboardInterrupt
+    monkeypatch.setattr(round_module.Round, 'train', train)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    assert starts == ['000002'] and len(ModelVersions(task.output).list()) == 2
+
+
+def run_stages_from(finished, task, monkeypatch):
+    """Take the trained student from a finished round instead of training it again."""
+    student = finished[1].version.directory
+
+    def train(self, name, directory, config, *, start, fixed):
+        if not directory.exists():
+            shutil.copytree(
+                student, directory, ignore=shutil.ignore_patterns('replay', 'version.json'))
+    monkeypatch.setattr(round_module.Round, 'train', train)
+
+
+def test_a_refused_student_is_kept_and_the_model_stays(finished, model, target, tmp_path,
+                                                       monkeypatch):
+    strict = replace(
+        SETTINGS, gate=GateSettings(min_label_free_gain=0.99, min_class_share=0.2))
+    task = task_of(model, target, tmp_path / 'versions', settings=strict)
+    run_stages_from(finished, task, monkeypatch)
+    outcome = run_round(task)
+    assert outcome.version.state == 'refused'
+    assert ModelVersions(task.output).in_use().number == 1
+    assert 'REFUSED' in (outcome.version.directory / 'MODEL_CARD.md').read_text()
+    assert 'label free gain' in outcome.version.reason
+
+
+def test_labelled_target_frames_are_asked_by_the_gate(finished, model, target, tmp_path,
+                                                      monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions', labelled=target / 'labelled')
+    run_stages_from(finished, task, monkeypatch)
+    outcome = run_round(task)
+    assert outcome.before.labelled_counts.shape == (6, 9, 10)
+    assert 'on 6 labelled target frames' in outcome.decision.criteria[-1].sentence
+
+
+def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_original(
+        finished, target, tmp_path, monkeypatch):
+    output = shutil.copytree(finished[0].output, tmp_path / 'versions')
+    seen = []
+
+    def train(self, name, directory, config, *, start, fixed):
+        seen.append((name, start.name[:6], fixed.name[:6], config.method.name))
+        raise KeyboardInterrupt
+    monkeypatch.setattr(round_module.Round, 'train', train)
+    for given in (output, finished[0].model):
+        with pytest.raises(KeyboardInterrupt):
+            run_round(task_of(given, target, output))
+    assert seen == [('teacher', '000002', '000001', 'anchored_self_training')] * 2
+
+
+def test_an_unfinished_round_is_not_mixed_with_another_one(model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions')
+    stop_at(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    other = replace(task, settings=replace(SETTINGS, seed=1))
+    with pytest.raises(InputError, match='round with other settings is here.*--restart'):
+        run_round(other)
+
+
+def test_only_one_round_runs_in_a_folder(model, target, tmp_path):
+    task = task_of(model, target, tmp_path / 'versions')
+    task.output.mkdir()
+    with (task.output / '.round.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for restart in (False, True):
+            with pytest.raises(InputError, match='another round is running here'):
+                run_round(replace(task, restart=restart))
+
+
+MISTAKES = {
+    'no labelled source frames travel with it': lambda directory, task: (
+        shutil.rmtree(directory / 'replay'), task)[1],
+    "only models that 'bkd train' or 'bkd adapt' wrote": lambda directory, task: (
+        (directory / 'config.yaml').unlink(), task)[1],
+    'no such file or folder of target frames': lambda directory, task: replace(
+        task, sources=(directory / 'none',)),
+    'holds 6 labelled target frames; expected at least 10': lambda directory, task: replace(
+        task, labelled=task.sources[0].parent / 'labelled', settings=replace(
+            SETTINGS, gate=GateSettings(min_labelled_frames=10))),
+    'max_megabytes: got 1; expected room for five versions': lambda directory, task: (
+        (directory / 'large').write_bytes(bytes(250_000)),
+        replace(task, settings=replace(SETTINGS, max_megabytes=1)))[1],
+    "teacher '.*': its label space 'street9' is not that of the model": lambda directory, task: (
+        replace(task, teacher=other_space(directory))),
+}
+
+
+def other_space(directory):
+    """Copy a model and give it other classes."""
+    copy = shutil.copytree(directory, directory.parent / 'other')
+    text = (copy / 'model.yaml').read_text()
+    (copy / 'model.yaml').write_text(text.replace('- road\n', '- lawn\n'))
+    return copy
+
+
+@pytest.mark.parametrize('message', MISTAKES)
+def test_a_mistake_is_named_before_anything_is_trained(
+        message, model, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(round_module, 'Trainer', lambda *a, **k: pytest.fail('it trained'))
+    directory = shutil.copytree(model, tmp_path / 'model')
+    task = MISTAKES[message](directory, task_of(directory, target, tmp_path / 'versions'))
+    with pytest.raises(InputError, match=message):
+        run_round(task)
+
+
+def test_versions_of_another_model_are_not_mixed(finished, model, target, tmp_path):
+    other = shutil.copytree(model, tmp_path / 'other')
+    text = (other / 'model.yaml').read_text()
+    (other / 'model.yaml').write_text(text.replace('name: model', 'name: other'))
+    with pytest.raises(InputError, match='holds versions of another model'):
+        run_round(replace(finished[0], model=other))
+
+
+def test_the_command_adapts_and_says_what_came_of_it(
+        finished, model, target, tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(budget, 'lower_priority', lambda: called.append(1))
+    run_stages_from(finished, finished[0], monkeypatch)
+    output = tmp_path / 'versions'
+    command = [
+        'adapt', str(model), str(target / 'frames'), '--output', str(output),
+        '--confidence-threshold', '0.2', '--min-class-share', '0.2', '--device', 'cpu']
+    main(command)
+    text = capsys.readouterr().out
+    assert called == [1] and text.count('met ') == 8
+    assert f'report: {output}' in text and ': in use' in text
+    with pytest.raises(SystemExit) as stop:
+        main(['adapt', str(model), str(target / 'frames')])
+    assert stop.value.code == 2 and 'say with --output' in capsys.readouterr().err
+
+
+def test_restart_throws_away_what_a_stopped_round_reached(
+        finished, model, target, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(budget, 'lower_priority', lambda: None)
+    work = tmp_path / 'versions' / '.round'
+    work.mkdir(parents=True)
+    (work / 'round.json').write_text(json.dumps({'parent': 'other'}))
+    command = [
+        'adapt', str(model), str(target / 'frames'), '--output', str(work.parent),
+        '--device', 'cpu', '--teacher-steps', '1']
+    with pytest.raises(SystemExit):
+        main(command)
+    assert 'unfinished round' in capsys.readouterr().err
+    stop_at(monkeypatch, 0)
+    with pytest.raises(SystemExit) as stop:
+        main([*command, '--restart'])
+    assert stop.value.code == 130
+    assert json.loads((work / 'round.json').read_text())['settings']['teacher_steps'] == 1
+
+
+def test_labels_of_the_new_student_are_no_constant(finished):
+    labels = Segmenter.load(finished[0].output)(TARGET.image(0)).labels
+    assert len(np.unique(labels)) > 3
