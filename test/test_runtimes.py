@@ -42,7 +42,7 @@ def frames():
 def torch_answers(frames):
     """Return the logits of torch, eager float32."""
     pytest.importorskip('torch')
-    reference = Segmenter.load('default', runtime='torch', device='cpu')
+    reference = Segmenter.load('default', runtime='torch', device='cpu', num_threads=1)
     return [reference.logits(frame) for frame in frames]
 
 
@@ -212,3 +212,28 @@ def test_a_machine_that_says_nothing_has_no_bfloat16(tmp_path, monkeypatch):
         assert not machine.has_bfloat16() and 'cores' in machine.identity()
     finally:
         machine._cpuinfo.cache_clear()
+
+
+def test_a_signal_still_arrives_after_openvino_models_came_and_went(tiny):
+    script = (
+        'import faulthandler, gc, os, signal\n'
+        'import numpy as np\n'
+        'from bkd_core.inference import Segmenter\n'
+        'faulthandler.enable()\n'
+        'received = []\n'
+        'signal.signal(signal.SIGINT, lambda *given: received.append(given[0]))\n'
+        'frame = np.zeros((64, 96, 3), np.uint8)\n'
+        f'load = lambda: Segmenter.load({str(tiny)!r}, runtime="openvino")\n'
+        'first, second = load(), load()\n'
+        'first(frame), second(frame)\n'
+        'del first\n'
+        'gc.collect()\n'
+        'third = load()\n'
+        'third(frame)\n'
+        'del second, third\n'
+        'gc.collect()\n'
+        'os.kill(os.getpid(), signal.SIGINT)\n'
+        'print(received)\n')
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, '[2]\n'), done.stderr

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 import logging
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ class OpenVinoRuntime:
         return compiled.create_infer_request()
 
 
+@lru_cache(maxsize=None)
+def _core() -> Any:
+    """
+    Return the one Core of the process, which lives as long as it.
+
+    Its processor plugin gives the thread another stack for signals, and takes it away when it is
+    freed. Several Cores put freed stacks back into force, and the next signal ends the process.
+    """
+    import openvino
+    return openvino.Core()
+
+
 def _read(path: Path) -> tuple[Any, Any]:
     try:
         import openvino
@@ -118,7 +131,7 @@ def _read(path: Path) -> tuple[Any, Any]:
         raise InputError(
             f"runtime 'openvino': openvino cannot be imported ({error}): "
             'pip install "bkd_ros[openvino]"') from error
-    core = openvino.Core()
+    core = _core()
     try:
         return core, core.read_model(str(path))
     except RuntimeError as error:
