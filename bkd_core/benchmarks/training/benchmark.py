@@ -56,8 +56,19 @@ def run_training_benchmark(
     :return: Path of the table.
     :raises InputError: If a setting is wrong or the device is not there.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        numbers = _numbers(crop=crop, batch=batch, rounds=rounds, device=device)
+    finally:
+        torch.set_num_threads(before)
+    results.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(results / NUMBERS, json.dumps(numbers, indent=1) + '\n')
+    atomic.write_text(results / TABLE, page(numbers))
+    return results / TABLE
+
+
+def _numbers(*, crop: int, batch: int, rounds: int, device: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         source, target = (
             write_frames(Path(name) / domain, domain) for domain in ('source', 'target'))
@@ -68,15 +79,11 @@ def run_training_benchmark(
                 augmentation=AugmentationConfig(crop_size=(crop, crop)),
                 steps=10_000, checkpoint_steps=10_000), rounds=rounds)
             for name, method in METHODS.items()}
-    numbers = {
+    return {
         'machine': f'{platform.machine()}, {os.cpu_count()} cores', 'load': os.getloadavg()[1],
         'python': platform.python_version(), 'torch': torch.__version__, 'commit': commit(),
         'threads': torch.get_num_threads(), 'device': measured['self_training']['device'],
         'crop': crop, 'batch': batch, 'rounds': rounds, 'methods': measured}
-    results.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(results / NUMBERS, json.dumps(numbers, indent=1) + '\n')
-    atomic.write_text(results / TABLE, page(numbers))
-    return results / TABLE
 
 
 def measure(config: TrainingConfig, *, rounds: int) -> dict[str, Any]:
