@@ -148,7 +148,8 @@ trainer.run(on_step=on_step)
 
 def test_a_killed_run_loses_at_most_the_steps_since_its_checkpoint(tmp_path):
     script = KILLED.format(  # the threads decide how sums are rounded
-        threads=torch.get_num_threads(), tests=str(TESTS), root=str(TESTS.parent), directory=str(tmp_path / 'killed'))
+        threads=torch.get_num_threads(), tests=str(TESTS), root=str(TESTS.parent),
+        directory=str(tmp_path / 'killed'))
     with subprocess.Popen(
             [sys.executable, '-c', script], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
