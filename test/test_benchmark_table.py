@@ -97,6 +97,13 @@ def test_a_second_round_is_compared_with_the_student_that_taught_it(tmp_path):
     assert {'self_training', BKD} <= set(titles)
 
 
+def test_the_chart_compares_over_the_seeds_that_both_have(tmp_path):
+    table_of(tmp_path, FLOOR + TEACHER + STUDENT[:1])
+    chart = ElementTree.parse(tmp_path / 'adaptation_p_cpu.svg').getroot()
+    dots = [dot.get('r') for dot in chart.iter(f'{SVG}circle')]
+    assert dots[:4] == ['3', '6', '3', '6']  # one seed and the mean of each
+
+
 def test_a_student_of_another_run_of_its_teacher_is_not_in_the_chart(tmp_path):
     others = [{**one, 'teacher_run': 'older'} for one in STUDENT]
     assert '.svg' not in table_of(tmp_path, FLOOR + TEACHER + others)

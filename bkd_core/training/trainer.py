@@ -206,6 +206,6 @@ def _use_bfloat16(precision: str, device: torch.device) -> bool:
 def _make_deterministic(seed: int) -> None:
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing here reads memory before it is written; filling it first costs 4 % of a step.
+    # Nothing here reads memory before it is written; filling it first costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(seed)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import math
 import statistics
 from typing import Sequence
@@ -26,7 +27,7 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
     :return: An SVG file's text; None if there is no student with its teacher.
     """
     pairs = [
-        (teacher, row) for row in rows for teacher in [teacher_of(row, rows)]
+        _common_seeds(teacher, row) for row in rows for teacher in [teacher_of(row, rows)]
         if row.method not in ABLATIONS and gains(row, teacher, by_run=True)]
     if not pairs:
         return None
@@ -60,6 +61,17 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
         parts += _pair(teacher, student, _TOP + _STEP * (number + 0.5), across)
     parts += _legend(bottom + 44)
     return '\n'.join([*parts, '</svg>', ''])
+
+
+def _common_seeds(teacher: Row, student: Row) -> tuple[Row, Row]:
+    """Return both rows with the seeds of which a student stands beside its very teacher."""
+    seeds = [
+        seed for seed, line in student.lines.items()
+        if seed in teacher.lines and teacher.lines[seed]['run'] == line['teacher_run']]
+    both = (
+        replace(row, lines={seed: row.lines[seed] for seed in seeds})
+        for row in (teacher, student))
+    return tuple(both)
 
 
 def _pair(teacher: Row, student: Row, y: float, across) -> list[str]:
