@@ -56,13 +56,16 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
     """
-    What is done to a training image, in this order: scale, crop, flip, then colours.
+    What is done to a training image, in this order: scale, crop, flip, style, then colours.
 
     :param crop_size: (height, width) of the crops, pixels, multiples of 32.
     :param source_scale: Range of the random scale of source images, relative to
         `model.input_height`.
     :param target_scale: The same for target images.
     :param flip: Mirror half of the images.
+    :param source_style: Share of the frequencies, each way, whose amplitudes source images take
+        from target images, in methods that see a target: the transfer of FDA (Yang & Soatto
+        2020), whose smallest value is 0.01. 0 switches it off.
     :param color_jitter: Strength of brightness, contrast, saturation and hue changes of the
         images that the student learns from; 0 switches them off.
     :param blur: Probability of a Gaussian blur of those images.
@@ -72,6 +75,7 @@ class AugmentationConfig:
     source_scale: tuple[float, float] = (0.75, 1.5)
     target_scale: tuple[float, float] = (0.75, 1.5)
     flip: bool = True
+    source_style: float = 0.0
     color_jitter: float = 0.6
     blur: float = 0.2
 
@@ -86,6 +90,9 @@ class AugmentationConfig:
         _require(
             0 <= self.color_jitter <= 1, 'augmentation.color_jitter', self.color_jitter,
             '0 to 1')
+        _require(
+            0 <= self.source_style <= 0.5, 'augmentation.source_style', self.source_style,
+            '0 to 0.5')
         _require(0 <= self.blur <= 1, 'augmentation.blur', self.blur, '0 to 1')
 
 
@@ -409,6 +416,9 @@ class TrainingConfig:
     :param precision: 'float32', 'bfloat16' (autocast) or 'auto' (bfloat16 on a GPU that has it).
     :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
     :param loss_stride: Losses are computed at one pixel in this many, each way.
+    :param batch_statistics: In batch normalisation, 'shared' normalises source and target crops
+        together; 'per_domain' each by its own statistics, of which only the target's are
+        remembered. Without a target both are the same.
     :param checkpoint_steps: A checkpoint is written after this many steps.
     :param num_workers: Loader processes; 0 loads in the training process.
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
@@ -430,6 +440,7 @@ class TrainingConfig:
     precision: Literal['auto', 'float32', 'bfloat16'] = 'auto'
     device: str = 'auto'
     loss_stride: int = 2
+    batch_statistics: Literal['shared', 'per_domain'] = 'shared'
     checkpoint_steps: int = 50
     num_workers: int = 0
     half_precision_weights: bool = False

@@ -41,7 +41,10 @@ def random_batch(*, num_images=3, labels=None):
         target_images=torch.rand(num_images, 3, 32, 32))
 
 
-def make(settings, *, student=None, teacher=None, augment=lambda images: images, loss_stride=2):
+def make(
+    settings, *, student=None, teacher=None, augment=lambda images: images, loss_stride=2,
+    batch_statistics='shared',
+):
     """Build a method around tiny networks."""
     needs_teacher = bool(getattr(settings, 'teacher', None))
     if needs_teacher and teacher is None:
@@ -49,7 +52,7 @@ def make(settings, *, student=None, teacher=None, augment=lambda images: images,
     torch.manual_seed(1)
     return build_method(
         settings, student or TinyNetwork(9), augment=augment, loss_stride=loss_stride,
-        teacher=teacher if needs_teacher else None)
+        batch_statistics=batch_statistics, teacher=teacher if needs_teacher else None)
 
 
 def distil(**changes):
@@ -468,3 +471,44 @@ def test_the_label_of_a_block_is_the_one_behind_its_middle():
     assert subsample_labels(labels, 2).tolist() == [[[5, 7], [13, 15]]]
     assert subsample_labels(labels, 4).tolist() == [[[10]]]
     assert loss_size(torch.zeros(1, 3, 64, 96), 4) == (16, 24)
+
+
+def test_shared_statistics_are_those_of_one_batch_of_both_domains():
+    """Without the option the network is called once, with all images."""
+    batch = random_batch()
+    method = make(METHOD_SETTINGS['max_square'])
+    images = torch.cat((batch.source_images, batch.target_images))
+    expected = copy.deepcopy(method.student.train())(images)
+    assert torch.equal(method.student_logits(images, num_source=3), expected)
+
+
+@pytest.mark.parametrize('name', [name for name in METHODS if METHODS[name].uses_target])
+def test_only_the_targets_statistics_are_remembered(name):
+    """Whatever the source looks like, the running statistics stay the same."""
+    running = []
+    for brightness in (0.1, 1.0):
+        batch = random_batch()
+        batch = replace(batch, source_images=batch.source_images * brightness)
+        method = make(METHOD_SETTINGS[name], batch_statistics='per_domain')
+        method.student.train()
+        if hasattr(method, 'mix'):  # else source pixels are pasted into the target
+            method.mix = lambda batch, labels, weights: (batch.target_images, labels, weights)
+        method.losses(batch)
+        running.append(method.student.trunk[1].running_mean.clone())
+        momenta = {layer.momentum for layer in method.student.modules()
+                   if isinstance(layer, nn.BatchNorm2d)}
+        assert momenta == {0.1}
+    assert torch.equal(*running)
+    assert running[0].abs().max() > 0
+
+
+def test_each_domain_is_normalised_by_its_own_statistics():
+    """The logits of each half are those of a batch of that half alone."""
+    batch = random_batch()
+    method = make(METHOD_SETTINGS['max_square'], batch_statistics='per_domain')
+    student = copy.deepcopy(method.student).train()
+    images = torch.cat((batch.source_images, batch.target_images))
+    method.student.train()
+    logits = method.student_logits(images, num_source=3)
+    for half, alone in zip(logits.split(3), (batch.source_images, batch.target_images)):
+        torch.testing.assert_close(half, student(alone))

@@ -15,7 +15,7 @@ import sys
 from bkd_core.batch import DomainBatch
 from bkd_core.config import ModelConfig, OptimizerConfig
 from bkd_core.errors import InputError
-from bkd_core.methods import METHODS
+from bkd_core.methods import METHODS, swap_low_frequencies
 from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import (
     CHECKPOINT,
@@ -352,3 +352,41 @@ def test_gradients_are_clipped_to_the_norm(tmp_path, monkeypatch):
         norms.append(float(torch.cat(gradients).norm()))
     assert norms[0] > 0.01
     assert norms[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_source_images_take_the_targets_style_where_it_is_asked_for(tmp_path, monkeypatch):
+    seen = []
+    for beta in (0.0, 0.1):
+        config = tiny_config('max_square')
+        config = replace(config, augmentation=replace(config.augmentation, source_style=beta))
+        run = trainer(tmp_path / str(beta), config)
+        monkeypatch.setattr(run.method, 'losses', keep_batches(seen, run.method.losses))
+        run.run(until=1)
+    plain, styled = seen
+    assert torch.equal(plain.target_images, styled.target_images)
+    assert torch.equal(plain.source_labels, styled.source_labels)
+    expected = swap_low_frequencies(plain.source_images, plain.target_images, beta=0.1)
+    torch.testing.assert_close(styled.source_images, expected)
+    assert not torch.allclose(styled.source_images, plain.source_images)
+
+
+def keep_batches(seen, losses):
+    """Return `losses` that keeps the batches that it gets."""
+    def kept(batch):
+        seen.append(batch)
+        return losses(batch)
+    return kept
+
+
+def test_without_a_target_the_style_is_the_sources_own(tmp_path):
+    config = tiny_config('source_only')
+    styled = replace(config, augmentation=replace(config.augmentation, source_style=0.1))
+    for name, run in (('plain', config), ('styled', styled)):
+        trainer(tmp_path / name, run).run(until=2)
+    assert losses_of(tmp_path / 'plain') == losses_of(tmp_path / 'styled')
+
+
+@pytest.mark.parametrize('value', [-0.1, 0.6])
+def test_a_style_outside_the_spectrum_is_refused(value):
+    with pytest.raises(InputError, match=r'augmentation.source_style: got .*; expected 0 to 0.5'):
+        replace(tiny_config().augmentation, source_style=value)

@@ -10,6 +10,7 @@ from bkd_core.errors import unknown_name
 from bkd_core.methods.anchored_self_training import AnchoredSelfTraining
 from bkd_core.methods.bilateral_distillation import BilateralDistillation
 from bkd_core.methods.fda import FourierDomainAdaptation
+from bkd_core.methods.fourier_transfer import swap_low_frequencies
 from bkd_core.methods.max_square import MaxSquare
 from bkd_core.methods.method import Method
 from bkd_core.methods.photometric import PhotometricAugmentation
@@ -29,12 +30,12 @@ METHODS = {
 
 __all__ = [
     'build_method', 'Method', 'METHODS', 'PhotometricAugmentation', 'SharedMaps',
-    'SoftLabelMemory']
+    'SoftLabelMemory', 'swap_low_frequencies']
 
 
 def build_method(
     settings: Any, student: nn.Module, *, teacher: nn.Module | None,
-    augment: PhotometricAugmentation, loss_stride: int,
+    augment: PhotometricAugmentation, loss_stride: int, batch_statistics: str = 'shared',
 ) -> Method:
     """
     Build a method by its settings' name.
@@ -44,10 +45,12 @@ def build_method(
     :param teacher: The fixed teacher, where the method needs one.
     :param augment: Photometric changes of the images that the student sees.
     :param loss_stride: One pixel in this many, each way, is compared.
+    :param batch_statistics: 'shared' or 'per_domain'.
     :raises InputError: If there is no method of this name.
     """
     if settings.name not in METHODS:
         raise unknown_name('method', settings.name, METHODS)
     extra = {} if teacher is None else {'teacher': teacher}
     return METHODS[settings.name](
-        student, settings, augment=augment, loss_stride=loss_stride, **extra)
+        student, settings, augment=augment, loss_stride=loss_stride,
+        batch_statistics=batch_statistics, **extra)

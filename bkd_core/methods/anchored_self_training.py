@@ -28,7 +28,7 @@ class AnchoredSelfTraining(SelfTraining):
     :param student: Images of 0 to 1 -> logits.
     :param teacher: The anchor, the same in any architecture; it is fixed.
     :param settings: Those of `SelfTraining`, and the anchor's weight.
-    :param options: `augment` and `loss_stride` of `Method`.
+    :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class BilateralDistillation(Method):
     :param teacher: The same, of any architecture, stride and input size; it is fixed and sees
         unchanged images, whole or cropped. A ModuleList of several is averaged.
     :param settings: Weights and switches.
-    :param options: `augment` and `loss_stride` of `Method`.
+    :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
     def __init__(
@@ -81,8 +81,9 @@ class BilateralDistillation(Method):
         images = torch.cat((batch.source_images, batch.target_images))
         size = loss_size(images, self.loss_stride)
         teacher = self.soft_labels_of(batch, images, size)  # (2B, C, h, w), log-probabilities
-        student = log_probabilities(resize_logits(self.student(self.augment(images)), size))
         half = len(batch.source_images)
+        logits = self.student_logits(self.augment(images), num_source=half)
+        student = log_probabilities(resize_logits(logits, size))
         terms = {}
         if self.settings.source_flow:
             labels = subsample_labels(batch.source_labels, self.loss_stride)

@@ -38,7 +38,7 @@ class FourierDomainAdaptation(Method):
     :param settings: Weights and switches.
     :param teacher: What labels the target in a self-training round, or a ModuleList of several;
         it is fixed and sees unchanged images. None in the first round.
-    :param options: `augment` and `loss_stride` of `Method`.
+    :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class FourierDomainAdaptation(Method):
         styled = swap_low_frequencies(
             batch.source_images, batch.target_images, beta=settings.beta)
         images = self.augment(torch.cat((styled, batch.target_images)))
-        logits = resize_logits(self.student(images), loss_size(images, self.loss_stride))
-        student = log_probabilities(logits)
+        logits = self.student_logits(images, num_source=len(styled))
+        student = log_probabilities(resize_logits(logits, loss_size(images, self.loss_stride)))
         labels = subsample_labels(batch.source_labels, self.loss_stride)
         source, target = student[:len(labels)], student[len(labels):]
         uncertainty = robust_entropy(target, eta=settings.eta)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 import logging
 from typing import Any
 
@@ -46,7 +47,7 @@ class MaxSquare(Method):
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Weights, exponent and threshold.
-    :param options: `augment` and `loss_stride` of `Method`.
+    :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class MaxSquare(Method):
         """
         images = self.augment(torch.cat((batch.source_images, batch.target_images)))
         size = loss_size(images, self.loss_stride)
+        half = len(batch.source_images)
         levels = [
             log_probabilities(resize_logits(logits, size))
-            for logits in forward_levels(self.student, images)]
+            for logits in self.forward_student(
+                partial(forward_levels, self.student), images, num_source=half)]
         labels = subsample_labels(batch.source_labels, self.loss_stride)
-        half = len(labels)
         terms = {
             'source': mean_cross_entropy(levels[0][:half], labels),
             'target': self.settings.lambda_target * self.target_loss(levels[0][half:]),

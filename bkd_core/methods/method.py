@@ -11,6 +11,7 @@ from bkd_core.batch import DomainBatch
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, weighted_mean
+from bkd_core.methods.batch_statistics import Forward, forward_by_domain
 from bkd_core.methods.soft_label_cache import SharedMaps
 from torch import nn, Tensor
 
@@ -23,18 +24,20 @@ class Method(ABC):
     :param settings: The method's settings.
     :param augment: Photometric changes of the images that the student sees.
     :param loss_stride: One pixel in this many, each way, counts.
+    :param batch_statistics: 'shared' or 'per_domain', see `forward_by_domain`.
     """
 
     uses_target = True
 
     def __init__(
         self, student: nn.Module, settings: Any, *, augment: Callable[[Tensor], Tensor],
-        loss_stride: int,
+        loss_stride: int, batch_statistics: str = 'shared',
     ) -> None:
         self.student = student
         self.settings = settings
         self.augment = augment
         self.loss_stride = loss_stride
+        self.batch_statistics = batch_statistics
 
     @abstractmethod
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
@@ -43,6 +46,32 @@ class Method(ABC):
 
         :param batch: Crops of both domains, on the method's device.
         """
+
+    def student_logits(self, images: Tensor, *, num_source: int) -> Tensor:
+        """
+        Return the student's logits of images of both domains.
+
+        :param images: (B, 3, H, W), 0 to 1, the source's first.
+        :param num_source: How many of them are the source's.
+        :return: (B, C, h, w).
+        """
+        return self.forward_student(
+            lambda part: (self.student(part),), images, num_source=num_source)[0]
+
+    def forward_student(
+        self, forward: Forward, images: Tensor, *, num_source: int,
+    ) -> tuple[Tensor, ...]:
+        """
+        Call the student on images of both domains, in one call or in one for each domain.
+
+        :param forward: Calls it: images -> one or more tensors.
+        :param images: (B, 3, H, W), 0 to 1, the source's first.
+        :param num_source: How many of them are the source's.
+        :return: What `forward` returns, of all images.
+        """
+        if self.batch_statistics == 'shared':
+            return forward(images)
+        return forward_by_domain(forward, self.student, images, num_source=num_source)
 
     def prepare(  # noqa: B027
         self, *, source: SegmentationDataset, target: SegmentationDataset | None,

@@ -30,7 +30,7 @@ class SelfTraining(Method):
 
     :param student: Images of 0 to 1 -> logits.
     :param settings: Decay, confidence threshold, weights and masking.
-    :param options: `augment` and `loss_stride` of `Method`.
+    :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
     def __init__(self, student: nn.Module, settings: SelfTrainingConfig, **options: Any) -> None:
@@ -51,8 +51,10 @@ class SelfTraining(Method):
             views.append((batch.target_images, pseudo_labels, target_weights))
         images, labels, weights = (torch.cat(parts) for parts in zip(*views))
 
-        # One call of the student for all views.
-        logits = self.student(self.perturb(images, first_masked=2 * len(batch.source_images)))
+        # The mixed and the masked images count as the target's.
+        num_source = len(batch.source_images)
+        logits = self.student_logits(
+            self.perturb(images, first_masked=2 * num_source), num_source=num_source)
         logits = resize_logits(logits, loss_size(images, self.loss_stride))
         labels = subsample_labels(labels, self.loss_stride)
         weights = subsample_labels(weights, self.loss_stride)

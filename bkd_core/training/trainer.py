@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 import math
 import os
 from pathlib import Path
@@ -18,7 +19,13 @@ from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.loader import make_loader
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
-from bkd_core.methods import build_method, METHODS, PhotometricAugmentation, SharedMaps
+from bkd_core.methods import (
+    build_method,
+    METHODS,
+    PhotometricAugmentation,
+    SharedMaps,
+    swap_low_frequencies,
+)
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -68,7 +75,7 @@ class Trainer:
             teacher=None if teacher is None else self._place_teacher(teacher),
             augment=PhotometricAugmentation(
                 color_jitter=config.augmentation.color_jitter, blur=config.augmentation.blur),
-            loss_stride=config.loss_stride)
+            loss_stride=config.loss_stride, batch_statistics=config.batch_statistics)
         self.method.prepare(
             source=source, target=self.target, input_height=config.model.input_height,
             soft_labels=soft_labels)
@@ -117,7 +124,7 @@ class Trainer:
         set_learning_rate(
             self.optimizer, self.config.optimizer, step=self.step, steps=self.config.steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_autocast):
-            losses = self.method.losses(batch)
+            losses = self.method.losses(self._in_target_style(batch))
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))
         self._require_finite({f"loss term '{name}'": value for name, value in values.items()})
         self.optimizer.zero_grad(set_to_none=True)
@@ -128,6 +135,13 @@ class Trainer:
         self.optimizer.step()
         self.method.after_step(self.step)
         return values
+
+    def _in_target_style(self, batch: DomainBatch) -> DomainBatch:
+        beta = self.config.augmentation.source_style
+        if beta == 0 or self.target is None:
+            return batch
+        return replace(batch, source_images=swap_low_frequencies(
+            batch.source_images, batch.target_images, beta=beta))
 
     def _build_student(self, initial: nn.Module | None) -> nn.Module:
         config = self.config.model
