@@ -83,7 +83,9 @@ def play_through_node(
                 max_frames=num_frames, idle_timeout_s=10.0),
             'segmentation_node': start(
                 'segmentation_node', model=model, image_transport='compressed'),
-            'player_node': start('player_node', recording=recording, min_subscribers=1),
+            # The recorder, too, must have found the node's topics when the first frame comes.
+            'player_node': start(
+                'player_node', recording=recording, min_subscribers=1, start_delay_s=2.0),
         }
         try:
             for name in ('player_node', 'recorder_node'):

@@ -154,9 +154,9 @@ def _notes(rows: list[Row], num_outdated: int) -> list[str]:
     missing = _missing(rows)
     if missing:
         notes.append(f'**Not measured:** {", ".join(missing)}.')
-    for note in dict.fromkeys(line['note'] for row in rows for line in row.lines.values()):
-        if note:
-            notes.append(note)
+    # A note that was reworded between two seeds is given once, as the last seed has it.
+    latest = (list(row.lines.values())[-1]['note'] for row in rows if row.lines)
+    notes += filter(None, dict.fromkeys(latest))
     lines = [line for row in rows for line in row.lines.values()]
     notes.append(
         f'Scored on {_range([line["num_frames"] for line in lines])} frames. Device: '
