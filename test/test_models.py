@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = {
     'lite_fpn': ('lite_fpn', {}, 2.42),
     'compact_fpn': ('lite_fpn', {'num_stages': 5}, 0.74),
+    'shallow_fpn': ('lite_fpn', {'num_stages': 4, 'width': 64, 'logits_stride': 8}, 0.27),
     'deep_fpn': ('lite_fpn', {'variant': 'lite1', 'num_stages': 7}, 3.80),
     'lite_deeplab': ('lite_deeplab', {}, 3.86),
     'large_deeplab': ('lite_deeplab', {'variant': 'lite2'}, 5.30),
@@ -185,6 +186,7 @@ def test_a_wheel_of_other_layers_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(('num_stages', 'channels', 'sizes'), [
+    (4, (24, 48, 88), (32, 16, 8)),
     (5, (24, 48, 120), (32, 16, 8)),
     (6, (24, 48, 120, 208), (32, 16, 8, 4)),
     (7, (24, 48, 120, 352), (32, 16, 8, 4))])
@@ -242,9 +244,24 @@ def test_the_model_that_comes_along_still_loads():
 def test_a_variant_or_number_of_stages_that_does_not_exist_is_named():
     with pytest.raises(InputError, match="variant 'lite3'.*'lite0'"):
         build_network('lite_deeplab', 5, variant='lite3', pretrained=False)
-    for num_stages in (4, 8):
-        with pytest.raises(InputError, match=f'num_stages: got {num_stages}; expected 5, 6 or 7'):
+    for num_stages in (3, 8):
+        with pytest.raises(
+                InputError, match=f'num_stages: got {num_stages}; expected 4, 5, 6 or 7'):
             build_network('lite_fpn', 5, num_stages=num_stages, pretrained=False)
+
+
+@torch.no_grad()
+def test_logits_at_stride_8_leave_out_the_finest_level_and_nothing_else():
+    torch.manual_seed(0)
+    fine = build_network('lite_fpn', 5, pretrained=False).eval()
+    coarse = build_network('lite_fpn', 5, logits_stride=8, pretrained=False).eval()
+    images = torch.rand(1, 3, 64, 96)
+    assert fine(images).shape == (1, 5, 16, 24) and coarse(images).shape == (1, 5, 8, 12)
+    assert len(coarse.smooth) == len(fine.smooth) - 1 == 2
+    assert len(coarse.laterals) == len(fine.laterals) - 1 == 3
+    for stride in (2, 16):
+        with pytest.raises(InputError, match=f'logits_stride: got {stride}; expected 4 or 8'):
+            build_network('lite_fpn', 5, logits_stride=stride, pretrained=False)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`bkd benchmark adaptation | search | node | latency | selection | shift | training`."""
+"""`bkd benchmark` and its subcommands, which `Benchmark` lists."""
 
 from __future__ import annotations
 
@@ -258,6 +258,47 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Students:
+    """
+    Train students of several designs on CamVid and set their mIoU against their milliseconds.
+
+    Writes RESULTS/students.jsonl, students.md and students.svg. A training that has its line is
+    not made again, an interrupted one goes on; the times of all chosen designs are then measured
+    together, by one thread. Run it where nothing else runs; about half a gigabyte of memory a
+    design.
+
+    For example:
+
+        bkd benchmark students --data-root ~/data
+        bkd benchmark students --designs default 'stride 8' --seeds 0 1 2
+    """
+
+    designs: tuple[str, ...] = ()
+    """Which designs; default all, see bkd_core/benchmarks/students/designs.py."""
+    seeds: tuple[int, ...] = (0,)
+    """One training of each design for each of them; the first one's model is timed."""
+    steps: int = 300
+    """Optimizer steps of a training."""
+    rounds: int = 20
+    """Timed turns of each way from a frame to labels."""
+    output: Path = Path('runs/students')
+    """Folder of the model directories."""
+    results: Path = Path('docs/results')
+    """Folder of the lines, the page and the chart."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks.students import run_student_benchmark
+        page = run_student_benchmark(
+            self.results, output=self.output, data_root=find_data_root(self.data_root),
+            designs=self.designs, seeds=self.seeds, steps=self.steps, rounds=self.rounds)
+        print(f'page: {page}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """
     Measure something side by side, and write the table.
@@ -270,11 +311,12 @@ class Benchmark:
         bkd benchmark latency --help
         bkd benchmark selection --help
         bkd benchmark shift --help
+        bkd benchmark students --help
         bkd benchmark training --help
     """
 
     what: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[
-        Union[Adaptation, Search, Node, Latency, Selection, Shift, Training]]]
+        Union[Adaptation, Search, Node, Latency, Selection, Shift, Students, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """

@@ -18,7 +18,8 @@ STAGE_CHANNELS = {
     'lite1': (16, 24, 40, 80, 112, 192, 320),
     'lite2': (16, 24, 48, 88, 120, 208, 352),
 }
-# Indices of the stages whose features are handed out, beside the last one's.
+# Indices of the stages whose features are handed out, beside the last one's: the last at strides
+# 4 and 8, and at 16 where a trunk goes on.
 _LEVELS = (1, 2, 4)
 # Networks start from TensorFlow's weights, whose batch-norm uses this epsilon.
 _BATCH_NORM_EPSILON = 1e-3
@@ -32,8 +33,8 @@ class LiteTrunk(nn.Module):
     TensorFlow's padding, which only shifts the grid by a pixel.
 
     :param variant: 'lite0', 'lite1' (deeper) or 'lite2' (deeper and wider).
-    :param num_stages: 5, 6 or 7: the fifth is the last at stride 16, the sixth goes to stride
-        32, the seventh only widens it (192 to 320 channels, in lite2 208 to 352).
+    :param num_stages: 4 to 7: the fourth goes to stride 16, the fifth is the last there, the sixth
+        goes to stride 32, the seventh only widens it (192 to 320 channels, in lite2 208 to 352).
     :param output_stride: 8, 16 or 32; below 32 the last stages dilate instead of striding.
     :param frozen_stages: The stem and this many stages keep their weights and their batch-norm
         statistics in training, which saves their part of the backward pass; 0 trains everything.
@@ -49,8 +50,9 @@ class LiteTrunk(nn.Module):
         super().__init__()
         if variant not in STAGE_CHANNELS:
             raise unknown_name('network_options.variant', variant, STAGE_CHANNELS)
-        if num_stages not in (5, 6, 7):
-            raise InputError(f'network_options.num_stages: got {num_stages}; expected 5, 6 or 7')
+        if num_stages not in (4, 5, 6, 7):
+            raise InputError(
+                f'network_options.num_stages: got {num_stages}; expected 4, 5, 6 or 7')
         if not 0 <= frozen_stages <= num_stages:
             raise InputError(
                 f'network_options.frozen_stages: got {frozen_stages}; expected 0 to {num_stages}, '
@@ -65,7 +67,8 @@ class LiteTrunk(nn.Module):
         self.conv_stem = network.conv_stem
         self.bn1 = network.bn1
         self.blocks = network.blocks[:num_stages]
-        self.outputs = (*_LEVELS, num_stages - 1) if num_stages > 5 else _LEVELS
+        last = num_stages - 1
+        self.outputs = (*(level for level in _LEVELS if level < last), last)
         self.channels = tuple(STAGE_CHANNELS[variant][index] for index in self.outputs)
         self.frozen_stages = frozen_stages
         for module in self._frozen():
@@ -84,7 +87,7 @@ class LiteTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
-        Return features of four depths, or of three where the trunk has five stages.
+        Return features of four depths, or of three where the trunk ends at stride 16.
 
         :param images: (B, 3, H, W), normalised with ImageNet's statistics.
         :return: At strides 4, 8, 16 and 32, with `channels` channels; strides end at

@@ -117,7 +117,8 @@ def busy_neighbour(is_there: bool) -> Iterator[None]:
 
 def measure(
     contestants: Sequence[Contestant], frames: Path, *, sizes: Sequence[tuple[int, int]],
-    threads: int, rounds: int, on_block: Callable[[], None] = lambda: None,
+    threads: int, rounds: int, neighbours: Sequence[bool] = (False, True),
+    on_block: Callable[[], None] = lambda: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
     Run the contestants in turn, alone and beside a busy neighbour.
@@ -127,6 +128,7 @@ def measure(
     :param sizes: (height, width) of the frames.
     :param threads: Processor threads of each.
     :param rounds: Turns of each.
+    :param neighbours: Without and with another process that keeps a core busy.
     :param on_block: Called when another size and neighbour is done.
     :return: A row for each contestant, size and neighbour; and one for each one's start.
     """
@@ -138,7 +140,7 @@ def measure(
             processes.append(process)
             starts.append({**_names(contestant), 'threads': threads, **process.first(sizes[0])})
         rows = []
-        for has_neighbour, size in itertools.product((False, True), sizes):
+        for has_neighbour, size in itertools.product(neighbours, sizes):
             rows += _turns(processes, frames, size, rounds, has_neighbour)
             on_block()
         for process, start in zip(processes, starts):

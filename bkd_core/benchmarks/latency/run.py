@@ -78,7 +78,7 @@ def run_latency_benchmark(
                 starts += begun
     numbers = {
         'machine': machine.identity(), 'load': os.getloadavg()[1], 'commit': commit(),
-        'versions': _versions(), 'rounds': rounds, 'rows': rows, 'starts': starts}
+        'versions': installed_versions(), 'rounds': rounds, 'rows': rows, 'starts': starts}
     results.mkdir(parents=True, exist_ok=True)
     atomic.write_text(results / NUMBERS, json.dumps(numbers, indent=1) + '\n')
     atomic.write_text(results / CHART, chart(rows))
@@ -115,7 +115,8 @@ def write_peer(directory: Path, spec: ModelSpec) -> Path:
     return directory
 
 
-def _versions() -> str:
+def installed_versions() -> str:
+    """Return the versions of the packages that the times depend on."""
     found = []
     for package in _PACKAGES:
         try:
