@@ -111,6 +111,8 @@ class ModelState:
     :param fault: Why the last one asked for could not be loaded; empty if it could.
     :param batch_limit: How many frames go through the network at once at most.
     :param max_batch: How many the user allows.
+    :param trial: How far the trial of a new version is; empty if none is on trial.
+    :param rolled_back: Which version the node went back from, and why; empty if from none.
     """
 
     segmenter: Segmenter | None
@@ -120,14 +122,16 @@ class ModelState:
     fault: str
     batch_limit: int
     max_batch: int
+    trial: str
+    rolled_back: str
 
 
 def model_status(name: str, state: ModelState) -> DiagnosticStatus:
     """
     Return the model's status.
 
-    ERROR: none is loaded. WARN: the last one asked for could not be loaded, or frames go through
-    the network in smaller batches than they might.
+    ERROR: none is loaded. WARN: the last one asked for could not be loaded, a new version did
+    worse and was rolled back, or frames go through the network in smaller batches than they might.
 
     :param name: The node and 'model'.
     :param state: What is known of it.
@@ -139,8 +143,12 @@ def model_status(name: str, state: ModelState) -> DiagnosticStatus:
         level, message = ERROR, state.fault or 'no model is loaded'
     elif state.fault:
         level, message = WARN, f'still serves the model before: {state.fault}'
+    elif state.rolled_back:
+        level, message = WARN, state.rolled_back
     elif state.batch_limit < state.max_batch:
         level, message = WARN, f'batch reduced to {state.batch_limit}: out of memory'
+    elif state.trial and not state.is_loading:
+        message = f'serves; {state.trial}'
     values = {'swaps': state.num_swaps, 'process memory (MiB)': resident_memory_mb()}
     if state.segmenter is not None:
         values = {**_model_values(state.segmenter), **values}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
-from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS
+from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS, TrialSettings
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
@@ -74,9 +74,32 @@ SEGMENTATION = {
         description='Configure and activate by itself; false waits for a lifecycle manager.'),
     'model': Setting(
         default='default', is_live=True, is_required=True,
-        description="Model directory, or 'default' for the student that comes along. Changed "
-                    'while the node runs, the new model is loaded beside the old one and takes '
-                    'its place when it is warm.'),
+        description="Model directory, or 'default' for the student that comes along, or a folder "
+                    'of versions. Changed while the node runs, the new model is loaded beside '
+                    'the old one and takes its place when it is warm.'),
+    'versions': Setting(
+        default='',
+        description='Folder of versions to run; if it holds none yet, it is begun with model. '
+                    'Empty: model itself.'),
+    'follow_versions': Setting(
+        default=True, is_live=True,
+        description='Load the version in use of a folder of versions when it changes, within a '
+                    'second, beside the one that labels.'),
+    'trial_frames': Setting(
+        default=TrialSettings.frames, minimum=0, maximum=100000, is_live=True,
+        description='So many answers of each camera by a newer version are compared with as many '
+                    'by the version before; if they are worse, the node goes back by itself and '
+                    'the version is marked. 0: no trial.'),
+    'trial_max_entropy_gain': Setting(
+        default=TrialSettings.max_entropy_gain, minimum=0.0, maximum=10.0, is_live=True,
+        description='Worse is a larger gain of the mean entropy, nats.'),
+    'trial_max_confidence_drop': Setting(
+        default=TrialSettings.max_confidence_drop, minimum=0.0, maximum=1.0, is_live=True,
+        description='Worse is a larger drop of the mean confidence.'),
+    'trial_max_label_change': Setting(
+        default=TrialSettings.max_label_change, minimum=0.0, maximum=1.0, is_live=True,
+        description='Worse is a larger share of pixels that would have to change their class to '
+                    "get from the classes' shares before to those after."),
     'runtime': Setting(
         default='auto', choices=RUNTIMES,
         description='What runs the network; auto takes the fastest that is installed, by a trial '

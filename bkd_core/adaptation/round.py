@@ -270,13 +270,15 @@ class Round:
         """
         Make the student a version, use it if it was accepted, and clear away the rest.
 
+        The same student as one that was rolled back is not used again.
+
         :param student: Its model directory.
         :param decision: The gate's.
         """
         version = self.kept_before(student) or self.versions.add(
             student, is_accepted=decision.is_accepted, reason=decision.reason,
             parent=self.parent.name)
-        if decision.is_accepted:
+        if decision.is_accepted and version.state != 'rolled back':
             version = self.versions.use(version.name)
         self.versions.prune(int(self.settings.max_megabytes * 1e6))
         shutil.rmtree(self.work)
