@@ -336,7 +336,7 @@ def test_versions_of_another_model_are_not_mixed(finished, model, target, tmp_pa
 def test_the_command_adapts_and_says_what_came_of_it(
         finished, model, target, tmp_path, monkeypatch, capsys):
     called = []
-    monkeypatch.setattr(budget, 'lower_priority', lambda: called.append(1))
+    monkeypatch.setattr(budget, 'lower_priority', lambda **options: called.append(1))
     run_stages_from(finished, finished[0], monkeypatch)
     output = tmp_path / 'versions'
     command = [
@@ -353,7 +353,7 @@ def test_the_command_adapts_and_says_what_came_of_it(
 
 def test_restart_throws_away_what_a_stopped_round_reached(
         finished, model, target, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(budget, 'lower_priority', lambda: None)
+    monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)
     work = tmp_path / 'versions' / '.round'
     work.mkdir(parents=True)
     (work / 'round.json').write_text(json.dumps({'parent': 'other'}))
