@@ -146,11 +146,15 @@ class AdaptationNode(Node):
         if status.message != self._told:
             state = status.message.partition(':')[0]
             if state != self._told.partition(':')[0]:
-                logger = self.get_logger()
-                (logger.warning if state == 'failed' else logger.info)(
-                    f'round: {status.message}')
+                self._log(state == 'failed', f'round: {status.message}')
             self._told = status.message
             self._progress.publish(status)
+
+    def _log(self, is_warning: bool, text: str) -> None:
+        if is_warning:  # rclpy wants one severity from a line of code
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
 
     def _status(self) -> DiagnosticStatus:
         return round_status(

@@ -235,8 +235,8 @@ def round_status(
     """
     values: dict[str, object] = {
         'state': status.state, 'reason': status.reason, 'version': status.version,
-        'process id': status.pid or '', 'new frames in the store': num_new, 'starts on': start_on, 'store': store,
-        'versions': versions}
+        'process id': status.pid or '', 'new frames in the store': num_new,
+        'starts on': start_on, 'store': store, 'versions': versions}
     message = status.state
     progress = status.progress
     if progress is not None:
