@@ -120,6 +120,7 @@ setup(
         'bkd = bkd_core.__main__:main',
         'segmentation_node = bkd_ros.start:segmentation_node',
         'collector_node = bkd_ros.start:collector_node',
+        'adaptation_node = bkd_ros.start:adaptation_node',
         'player_node = bkd_ros.start:player_node',
         'recorder_node = bkd_ros.start:recorder_node',
     ]},

@@ -10,6 +10,7 @@ from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_ros import parameters
 from bkd_ros.model_slot import ModelSlot
+from bkd_ros.version_follower import VersionFollower
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -22,11 +23,13 @@ class Control:
 
     :param node: The node; its parameters are declared.
     :param slot: Where its network is.
+    :param follower: Goes back among the versions of a model.
     """
 
-    def __init__(self, node: Node, slot: ModelSlot) -> None:
+    def __init__(self, node: Node, slot: ModelSlot, follower: VersionFollower) -> None:
         self._node = node
         self._slot = slot
+        self._follower = follower
         self._services: list[Any] = []
         self.is_enabled = True
         node.add_on_set_parameters_callback(self._check_parameters)
@@ -52,12 +55,20 @@ class Control:
         for change in changes:
             if result.successful and change.name == 'model':
                 try:
-                    model_directory.read_spec(model_directory.resolve(change.value))
+                    self._check_model(change.value)
                 except InputError as error:
                     result.successful, result.reason = False, str(error)
         if result.successful and not hasattr(self._node, 'add_post_set_parameters_callback'):
             self._apply_parameters(changes)  # ROS 2 Humble has no callback for afterwards
         return result
+
+    def _check_model(self, model: str) -> None:
+        versions = self._node.get_parameter('versions').value
+        if versions:
+            raise InputError(
+                f"model: the node runs the versions in '{versions}'; choose one of them by "
+                f"'bkd versions {versions} use NUMBER'")
+        model_directory.read_spec(model_directory.resolve(model))
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
         for change in changes:
@@ -84,16 +95,30 @@ class Control:
         if self._slot.current is None:
             response.success, response.message = False, 'the node is not active'
             return response
-        self._slot.swap(self._node.get_parameter('model').value, done)
+        self._slot.swap(self._follower.model, done)
         fault = await future
         response.success, response.message = not fault, fault or self._served()
         return response
 
-    def _rollback(
+    async def _rollback(
         self, request: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
-        response.success = self._slot.rollback()
-        response.message = self._served() if response.success else 'there is no model before'
+        """Serve the model before; of a folder of versions, the version before."""
+        if self._slot.current is None:
+            response.success, response.message = False, 'the node is not active'
+            return response
+        if self._follower.folder is None:
+            response.success = self._slot.rollback()
+            response.message = self._served() if response.success else 'there is no model before'
+            return response
+        future = Future(executor=self._node.executor)
+
+        def done(is_served: bool, message: str) -> None:
+            future.set_result((is_served, message))
+            self._node.executor.wake()
+        self._follower.go_back(done)
+        response.success, fault = await future
+        response.message = self._served() if response.success else fault
         return response
 
     def _set_enabled(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import math
 from typing import Callable
 
-from bkd_core.adaptation import Collected
+from bkd_core.adaptation import Collected, RoundStatus
 from bkd_core.inference import Segmenter
 from bkd_ros.frame_statistics import FrameSummary, WINDOW_S
 from bkd_ros.process_memory import resident_memory_mb
@@ -20,8 +20,10 @@ OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 ERROR, STALE = DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
 PERIOD_S = 1.0
+NOT_KNOWN = 'not known'
 MAX_LATENCY_S = 1.0  # above it, labels tell of a scene that is gone
 MAX_BAD_SHARE = 0.5  # of the frames that came lately
+ENTROPY_TREND = 'entropy, relative to the first frames'
 MAX_ENTROPY_TREND = 1.5  # the scene no longer looks like the model's first frames
 
 
@@ -96,7 +98,20 @@ def camera_status(
         'frames that could not be labelled': summary.num_bad,
         'mean confidence': summary.mean_confidence,
         'mean entropy (nats)': summary.mean_entropy,
-        'entropy, relative to the first frames': summary.entropy_trend}))
+        ENTROPY_TREND: summary.entropy_trend}))
+
+
+def is_shifted(status: DiagnosticStatus) -> bool | None:
+    """
+    Tell from a camera's status whether its network is less certain than it was.
+
+    :param status: From `camera_status`, whatever it warns of first.
+    :return: None if it is no camera's status.
+    """
+    for pair in status.values:
+        if pair.key == ENTROPY_TREND:
+            return pair.value != NOT_KNOWN and float(pair.value) > MAX_ENTROPY_TREND
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +126,8 @@ class ModelState:
     :param fault: Why the last one asked for could not be loaded; empty if it could.
     :param batch_limit: How many frames go through the network at once at most.
     :param max_batch: How many the user allows.
+    :param trial: How far the trial of a new version is; empty if none is on trial.
+    :param rolled_back: Which version the node went back from, and why; empty if from none.
     """
 
     segmenter: Segmenter | None
@@ -120,14 +137,16 @@ class ModelState:
     fault: str
     batch_limit: int
     max_batch: int
+    trial: str
+    rolled_back: str
 
 
 def model_status(name: str, state: ModelState) -> DiagnosticStatus:
     """
     Return the model's status.
 
-    ERROR: none is loaded. WARN: the last one asked for could not be loaded, or frames go through
-    the network in smaller batches than they might.
+    ERROR: none is loaded. WARN: the last one asked for could not be loaded, a new version did
+    worse and was rolled back, or frames go through the network in smaller batches than they might.
 
     :param name: The node and 'model'.
     :param state: What is known of it.
@@ -139,8 +158,12 @@ def model_status(name: str, state: ModelState) -> DiagnosticStatus:
         level, message = ERROR, state.fault or 'no model is loaded'
     elif state.fault:
         level, message = WARN, f'still serves the model before: {state.fault}'
+    elif state.rolled_back:
+        level, message = WARN, state.rolled_back
     elif state.batch_limit < state.max_batch:
         level, message = WARN, f'batch reduced to {state.batch_limit}: out of memory'
+    elif state.trial and not state.is_loading:
+        message = f'serves; {state.trial}'
     values = {'swaps': state.num_swaps, 'process memory (MiB)': resident_memory_mb()}
     if state.segmenter is not None:
         values = {**_model_values(state.segmenter), **values}
@@ -195,6 +218,45 @@ def store_status(
         **{f'left out: {reason}': count for reason, count in collected.left_out.items()}}))
 
 
+def round_status(
+    name: str, status: RoundStatus, *, start_on: str, store: str, versions: str, num_new: int,
+) -> DiagnosticStatus:
+    """
+    Return the status of the adaptation round.
+
+    WARN: it failed. OK: else; the message begins with the state.
+
+    :param name: The node and 'round'.
+    :param status: How it is with the round.
+    :param start_on: What a round begins at.
+    :param store: The frame store.
+    :param versions: The folder of versions.
+    :param num_new: Frames in the store since the newest round began.
+    """
+    values: dict[str, object] = {
+        'state': status.state, 'reason': status.reason, 'version': status.version,
+        'process id': status.pid or '', 'new frames in the store': num_new,
+        'starts on': start_on, 'store': store, 'versions': versions}
+    message = status.state
+    progress = status.progress
+    if progress is not None:
+        left = progress.seconds_left
+        values.update({
+            'stage': progress.stage, 'step': progress.step, 'steps': progress.steps,
+            'seconds left in the stage': NOT_KNOWN if left is None else left})
+        if status.state in ('running', 'paused'):
+            message += f': {progress.stage}'
+            if progress.steps:
+                message += f', step {progress.step} of {progress.steps}'
+            if left is not None and status.state == 'running':
+                message += f', {left:.0f} s left'
+    if status.reason:
+        message += f': {status.reason}'
+    return DiagnosticStatus(
+        level=WARN if status.state == 'failed' else OK, name=name, message=message,
+        values=_pairs(values))
+
+
 def _pairs(values: dict[str, object]) -> list[KeyValue]:
     return [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
 
@@ -202,6 +264,6 @@ def _pairs(values: dict[str, object]) -> list[KeyValue]:
 def _text(value: object) -> str:
     if isinstance(value, float):
         if math.isnan(value):
-            return 'not known'
+            return NOT_KNOWN
         return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
     return str(value)

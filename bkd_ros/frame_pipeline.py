@@ -31,16 +31,19 @@ class FramePipeline:
     :param labelling: What becomes of a frame.
     :param batches: How many frames the network gets at once.
     :param setting: Name of a parameter -> its value now.
+    :param on_answer: Called with the network, the camera and the answer to each frame.
     :param on_bad_frame: Called with the camera and the reason for each frame without labels.
     """
 
     def __init__(
         self, labelling: Labelling, batches: BatchLimit, *, setting: Callable[[str], Any],
+        on_answer: Callable[[Segmenter, Camera, Segmentation], None],
         on_bad_frame: Callable[[Camera, Exception], None],
     ) -> None:
         self._labelling = labelling
         self._batches = batches
         self._setting = setting
+        self._on_answer = on_answer
         self._on_bad_frame = on_bad_frame
 
     def run(
@@ -90,3 +93,4 @@ class FramePipeline:
         task.camera.statistics.answer(
             latency_s=task.camera.latency_s(task.header), confidence=answer.mean_confidence,
             entropy=answer.mean_entropy)
+        self._on_answer(segmenter, task.camera, answer)

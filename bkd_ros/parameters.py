@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import difflib
 from typing import Any
 
-from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS
+from bkd_core.adaptation import CollectorConfig, QualityConfig, SELECTIONS, START_ON, TrialSettings
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference.runtimes import RUNTIMES
 from rcl_interfaces.msg import (
@@ -74,9 +74,32 @@ SEGMENTATION = {
         description='Configure and activate by itself; false waits for a lifecycle manager.'),
     'model': Setting(
         default='default', is_live=True, is_required=True,
-        description="Model directory, or 'default' for the student that comes along. Changed "
-                    'while the node runs, the new model is loaded beside the old one and takes '
-                    'its place when it is warm.'),
+        description="Model directory, or 'default' for the student that comes along, or a folder "
+                    'of versions. Changed while the node runs, the new model is loaded beside '
+                    'the old one and takes its place when it is warm.'),
+    'versions': Setting(
+        default='',
+        description='Folder of versions to run; if it holds none yet, it is begun with model. '
+                    'Empty: model itself.'),
+    'follow_versions': Setting(
+        default=True, is_live=True,
+        description='Load the version in use of a folder of versions when it changes, within a '
+                    'second, beside the one that labels.'),
+    'trial_frames': Setting(
+        default=TrialSettings.frames, minimum=0, maximum=100000, is_live=True,
+        description='So many answers of each camera by a newer version are compared with as many '
+                    'by the version before; if they are worse, the node goes back by itself and '
+                    'the version is marked. 0: no trial.'),
+    'trial_max_entropy_gain': Setting(
+        default=TrialSettings.max_entropy_gain, minimum=0.0, maximum=10.0, is_live=True,
+        description='Worse is a larger gain of the mean entropy, nats.'),
+    'trial_max_confidence_drop': Setting(
+        default=TrialSettings.max_confidence_drop, minimum=0.0, maximum=1.0, is_live=True,
+        description='Worse is a larger drop of the mean confidence.'),
+    'trial_max_label_change': Setting(
+        default=TrialSettings.max_label_change, minimum=0.0, maximum=1.0, is_live=True,
+        description='Worse is a larger share of pixels that would have to change their class to '
+                    "get from the classes' shares before to those after."),
     'runtime': Setting(
         default='auto', choices=RUNTIMES,
         description='What runs the network; auto takes the fastest that is installed, by a trial '
@@ -234,6 +257,54 @@ COLLECTOR = {
         default=5.0, minimum=0.0, maximum=3600.0, is_live=True,
         description='Warn, and be STALE in /diagnostics, when no frame came for so many seconds; '
                     '0 never warns.'),
+}
+
+ADAPTATION = {
+    'store': Setting(
+        default='', is_required=True,
+        description='Folder of the frame store that rounds learn from; a collector may fill it '
+                    'meanwhile.'),
+    'model': Setting(
+        default='default', is_required=True,
+        description="The model that adaptation begins with: a model directory, 'default' for the "
+                    'student that comes along, or a folder of versions.'),
+    'versions': Setting(
+        default='',
+        description='Folder of the versions that rounds make; made if it is missing. Empty: '
+                    'model, if it is such a folder.'),
+    'replay': Setting(
+        default='',
+        description="Folder with images and labels of the source, in the model's classes. Empty: "
+                    'the frames that travel with the model.'),
+    'start_on': Setting(
+        default='request', choices=START_ON,
+        description='What a round begins at, beside ~/start: nothing else; min_frames new frames '
+                    'in the store; or those while a camera of segmentation_node shows another '
+                    'scene, by its diagnostics.'),
+    'min_frames': Setting(
+        default=100, minimum=1, maximum=10 ** 6,
+        description='Frames that have come into the store since the newest round began, without '
+                    'which none begins by itself.'),
+    'shift_seconds': Setting(
+        default=30.0, minimum=0.0, maximum=86400.0,
+        description="With start_on 'shift': how long the cameras' scene must have changed."),
+    'device': Setting(
+        default='auto', choices=('auto', 'cpu', 'cuda'),
+        description='Where rounds train. A GPU knows no priorities: choose cpu if the cameras '
+                    'need all of it.'),
+    'num_threads': Setting(
+        default=1, minimum=0, maximum=256,
+        description='Processor threads of a round; 0 leaves the choice to the libraries.'),
+    'priority': Setting(
+        default='idle', choices=('idle', 'low'),
+        description='idle takes only what other processes leave of the processors, so a round '
+                    'slows down, never the camera; low also gets on where they leave nothing.'),
+    'memory_megabytes': Setting(
+        default=0, minimum=0, maximum=10 ** 7,
+        description='Memory that a round may have, in units of 10^6 bytes; 0 is no limit.'),
+    'options': Setting(
+        default=[''],
+        description="Further options of 'bkd adapt', such as --teacher-steps=100. Empty: none."),
 }
 
 

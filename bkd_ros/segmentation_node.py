@@ -14,7 +14,7 @@ Label every pixel of one or several camera topics; a lifecycle node that starts 
     ~/vision_label_info          out   vision_msgs/LabelInfo, latched, if vision_msgs is installed
     /diagnostics                 out   diagnostic_msgs/DiagnosticArray, once a second
     ~/reload                           std_srvs/Trigger: load the model's directory again
-    ~/rollback                         std_srvs/Trigger: back to the model before
+    ~/rollback                         std_srvs/Trigger: back to the model or version before
     ~/set_enabled                      std_srvs/SetBool: pause and go on
 
 All outputs have the frame's header, untouched. Work that nobody subscribes to is not done. With
@@ -23,9 +23,11 @@ several cameras, each has its outputs under ~/NAME/.
 
 from __future__ import annotations
 
+from pathlib import Path
 import sys
 from typing import Any
 
+from bkd_core.adaptation import begin_versions, ModelVersions
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_ros import parameters
@@ -44,6 +46,7 @@ from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
 from bkd_ros.run_node import run_node
+from bkd_ros.version_follower import VersionFollower
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
@@ -71,6 +74,8 @@ class SegmentationNode(LifecycleNode):
         self._pipeline = FramePipeline(
             Labelling.from_values(self._values), self._batches,
             setting=lambda name: self.get_parameter(name).value,
+            on_answer=lambda segmenter, camera, answer: self._follower.on_answer(
+                segmenter, camera.topic, answer),
             on_bad_frame=self._on_bad_frame)
         self._fault: InputError | None = None
         self._is_constructed = False
@@ -79,7 +84,8 @@ class SegmentationNode(LifecycleNode):
         self._label_info: LabelInfoPublisher | None = None
         self._diagnostics: DiagnosticsPublisher | None = None
         self._slot = ModelSlot(self._load, on_swap=self._on_swap)
-        self._control = Control(self, self._slot)
+        self._follower = VersionFollower(self, self._slot)
+        self._control = Control(self, self._slot, self._follower)
         if self._values['autostart']:
             for transition in (self.trigger_configure, self.trigger_activate):
                 if transition() != TransitionCallbackReturn.SUCCESS:
@@ -151,16 +157,21 @@ class SegmentationNode(LifecycleNode):
     def _configure(self) -> None:
         self._label_info = LabelInfoPublisher(self)
         try:
-            self._slot.load_now(self.get_parameter('model').value)
+            if self._values['versions']:
+                begin_versions(
+                    ModelVersions(Path(self._follower.model).expanduser()),
+                    self.get_parameter('model').value)
+            self._slot.load_now(self._follower.model)
         except InputError:
             self._clean_up()
             raise
         self._control.open()
+        self._follower.open()
         self._diagnostics = DiagnosticsPublisher(self, self._statuses)
 
     def _activate(self) -> None:
         if self._slot.current is None:  # freed by an earlier deactivation
-            self._slot.load_now(self.get_parameter('model').value)
+            self._slot.load_now(self._follower.model)
         try:
             self._open_cameras(self._values['image_topics'])
         except InputError:
@@ -193,6 +204,7 @@ class SegmentationNode(LifecycleNode):
         self._slot.free()
 
     def _clean_up(self) -> None:
+        self._follower.close()
         self._deactivate()
         self._control.close()
         for part in (self._diagnostics, self._label_info):
@@ -201,11 +213,19 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics = self._label_info = None
 
     def _load(self, model: str) -> Segmenter:
-        return load_segmenter({**self._values, 'model': model})
+        values = {**self._values, 'model': model}
+        current = self._slot.current
+        # Of one network's versions the same runtime is the fastest, and a trial would take time
+        # from the camera. Whether bfloat16 names the same classes depends on the weights.
+        is_version = current is not None and current.directory.parent == self._follower.folder
+        if is_version and values['runtime'] == 'auto' and current.runtime != 'openvino_bf16':
+            values['runtime'] = current.runtime
+        return load_segmenter(values)
 
     def _on_swap(self, segmenter: Segmenter) -> None:
         """Tell what the labels mean from now on; called from several threads."""
         self._batches.reset()
+        self._follower.on_swap(segmenter)
         for camera in list(self._cameras.values()):
             camera.statistics.new_model()
         if self.context.ok():
@@ -240,7 +260,8 @@ class SegmentationNode(LifecycleNode):
             segmenter=self._slot.current, num_swaps=self._slot.num_swaps,
             is_active=self._worker is not None, is_loading=self._slot.is_loading,
             fault=self._slot.fault, batch_limit=self._batches.limit,
-            max_batch=self._batches.most)
+            max_batch=self._batches.most, trial=self._follower.trial,
+            rolled_back=self._follower.rolled_back)
         limit_s = self.get_parameter('no_frame_warning_s').value
         return [model_status(f'{name}: model', state), *(
             camera_status(

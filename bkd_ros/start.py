@@ -25,6 +25,11 @@ def collector_node() -> int:
     return _start('collector_node')
 
 
+def adaptation_node() -> int:
+    """Run adaptation_node and return its exit code."""
+    return _start('adaptation_node')
+
+
 def player_node() -> int:
     """Run player_node and return its exit code."""
     return _start('player_node')

@@ -79,11 +79,11 @@ def parameter(name, value):
     return '-p', f'{name}:={value}'
 
 
-def wait_until(condition, what, *, step=lambda: time.sleep(0.05)):
+def wait_until(condition, what, *, step=lambda: time.sleep(0.05), patience_s=PATIENCE_S):
     """Repeat a step until a condition holds."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < end, f'waited {PATIENCE_S:g} s in vain for {what}'
+        assert time.monotonic() < end, f'waited {patience_s:g} s in vain for {what}'
         step()
 
 
@@ -111,9 +111,11 @@ class Probe:
             f'a subscriber of {topic}')
         return publisher
 
-    def wait_until(self, condition, what):
+    def wait_until(self, condition, what, *, patience_s=PATIENCE_S):
         """Spin until a condition holds."""
-        wait_until(condition, what, step=lambda: self.executor.spin_once(timeout_sec=0.05))
+        wait_until(
+            condition, what, step=lambda: self.executor.spin_once(timeout_sec=0.05),
+            patience_s=patience_s)
 
     def publish_until(self, publisher, message, condition, what, *, period_s=0.2):
         """Publish a message, and again when it may have been lost, until a condition holds."""

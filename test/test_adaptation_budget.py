@@ -18,10 +18,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_python(script):
+def run_python(script, **options):
     """Run a script in a process of its own; return what it printed."""
     result = subprocess.run(
-        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        **options)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
@@ -70,3 +71,35 @@ def test_sigterm_stops_like_ctrl_c():
     with pytest.raises(KeyboardInterrupt), stop_on_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize('user', [None, 65534])
+def test_an_idle_round_takes_what_others_leave_with_all_of_its_threads(user):
+    # A user without rights, too; numpy has started its threads before the priority is lowered.
+    if user is not None and os.getuid() != 0:
+        pytest.skip('only root can become another user')
+    # One that was root must be made an owner of its files in /proc again.
+    become = '' if user is None else (
+        f'os.setgid({user}); os.setuid({user}); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n')
+    words = run_python(
+        'import ctypes, os, threading, numpy\n'
+        'from bkd_core.adaptation.budget import lower_priority\n'
+        f'{become}'
+        'early = threading.Thread(target=threading.Event().wait, daemon=True)\n'
+        'early.start()\n'
+        'lower_priority(is_idle=True)\n'
+        'late = threading.Thread(target=threading.Event().wait, daemon=True)\n'
+        'late.start()\n'
+        'print(*(os.sched_getscheduler(thread) == os.SCHED_IDLE\n'
+        '        for thread in (0, early.native_id, late.native_id)))\n'
+        'try:\n    print(open("/proc/self/autogroup").read().split()[-1])\n'
+        'except FileNotFoundError:\n    print(19)\n', start_new_session=True)
+    assert words == ['True', 'True', 'True', '19']
+
+
+def test_a_round_that_somebody_else_started_is_refused():
+    words = run_python(
+        'from bkd_core.adaptation.budget import end_with\n'
+        'from bkd_core.errors import InputError\n'
+        'try:\n    end_with(1 << 22)\nexcept InputError as error:\n    print(error)\n')
+    assert 'did not start this one' in ' '.join(words)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 
-from bkd_core import experiment, model_directory
+from bkd_core import model_directory
 from bkd_core.__main__ import main
 from bkd_core.adaptation import budget, round as round_module
 from bkd_core.adaptation.gate import GateSettings
@@ -20,36 +20,24 @@ from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.config_file import load_experiment
 from bkd_core.errors import InputError
-from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
 from bkd_core.training import Trainer
 import cv2
+from fixtures_adaptation import TARGET, train_tiny_model
 import numpy as np
 import pytest
-from tiny_training import PaintedFrames, register_tiny_network, tiny_config
-
-
-class StandingCamera(PaintedFrames):
-    """Painted frames of which ten in a row show the same, but for the noise."""
-
-    def labels(self, index):
-        """Return (H, W) uint8."""
-        return super().labels(index // 10)
-
+from tiny_training import register_tiny_network
 
 SETTINGS = RoundSettings(
     teacher_steps=10, student_steps=40, checkpoint_steps=8, teacher_learning_rate=0.01,
     student_learning_rate=0.02, confidence_threshold=0.2,
     gate=GateSettings(min_class_share=0.2))  # so small a network drops a class at every turn
-TARGET = StandingCamera(20, seed=5, shade=0.8)
 
 
 @pytest.fixture(scope='module', autouse=True)
 def tiny_world(module_patch):
-    """Let settings name the tiny network, and let training read painted frames."""
+    """Let settings name the tiny network."""
     register_tiny_network(module_patch)
-    module_patch.setattr(
-        experiment, 'open_dataset', lambda config, data_root: PaintedFrames(16))
 
 
 @pytest.fixture(scope='module')
@@ -62,10 +50,7 @@ def module_patch():
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
     """Train a tiny model whose source frames travel with it."""
-    output = tmp_path_factory.mktemp('trained')
-    config = tiny_config(steps=60, data_licences='Painted for this test; free.')
-    run_experiment({'model': config}, output=output, data_root=None, replay_frames=12)
-    return output / 'model'
+    return train_tiny_model(tmp_path_factory.mktemp('trained'))
 
 
 @pytest.fixture(scope='module')
@@ -142,6 +127,30 @@ def test_the_version_is_a_complete_model_with_its_replay_and_reports(finished, m
     config = load_experiment(directory / 'config.yaml')['model']
     assert config.method.name == 'bilateral_distillation' and config.steps == 40
     assert 'Painted for this test' in (directory / 'MODEL_CARD.md').read_text()
+
+
+def test_a_round_tells_how_far_it_is(finished, model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions', settings=replace(
+        SETTINGS, teacher_steps=2, student_steps=3))
+    said = []
+    run_round(task, on_progress=lambda *progress: said.append(progress))
+    assert said == [
+        ('input', 0, 0), *(('teacher', step, 2) for step in range(3)),
+        *(('student', step, 3) for step in range(4)),
+        *(('gate', frame, 14) for frame in range(1, 15)), ('report', 0, 0)]
+
+
+def test_a_student_that_was_rolled_back_is_not_used_again(
+        finished, model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    second = run_round(task).version
+    ModelVersions(task.output).rollback(reason='It saw ghosts.')
+    version = run_round(task).version  # by the same frames and seed: the same student
+    assert (version.name, version.state, version.reason) == (
+        second.name, 'rolled back', 'It saw ghosts.')
+    assert [item.state for item in ModelVersions(task.output).list()] == ['in use', 'rolled back']
+    assert not (task.output / '.round').exists()
 
 
 def test_the_json_report_holds_what_was_measured(finished):
@@ -336,7 +345,7 @@ def test_versions_of_another_model_are_not_mixed(finished, model, target, tmp_pa
 def test_the_command_adapts_and_says_what_came_of_it(
         finished, model, target, tmp_path, monkeypatch, capsys):
     called = []
-    monkeypatch.setattr(budget, 'lower_priority', lambda: called.append(1))
+    monkeypatch.setattr(budget, 'lower_priority', lambda **options: called.append(1))
     run_stages_from(finished, finished[0], monkeypatch)
     output = tmp_path / 'versions'
     command = [
@@ -353,7 +362,7 @@ def test_the_command_adapts_and_says_what_came_of_it(
 
 def test_restart_throws_away_what_a_stopped_round_reached(
         finished, model, target, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(budget, 'lower_priority', lambda: None)
+    monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)
     work = tmp_path / 'versions' / '.round'
     work.mkdir(parents=True)
     (work / 'round.json').write_text(json.dumps({'parent': 'other'}))

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     'bkd_core', 'bkd_ros', 'config', 'launch', 'resource', 'scripts', 'LICENSE', 'README.md',
     'package.xml', 'pyproject.toml', 'setup.cfg', 'setup.py')
-NODES = ('collector_node', 'player_node', 'recorder_node', 'segmentation_node')
+NODES = ('adaptation_node', 'collector_node', 'player_node', 'recorder_node', 'segmentation_node')
 DATA = 'bkd_ros-{version}.data/data/'
 
 

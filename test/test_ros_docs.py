@@ -39,7 +39,8 @@ def text_of(default):
     return str(default) if default != '' else "''"
 
 
-@pytest.mark.parametrize('node', ['segmentation', 'collector', 'player', 'recorder'])
+@pytest.mark.parametrize('node', [
+    'segmentation', 'collector', 'adaptation', 'player', 'recorder'])
 def test_the_parameters_are_those_of_the_node(node):
     settings = getattr(parameters, node.upper())
     found = rows(f'Parameters of {node}_node')

@@ -81,11 +81,13 @@ class Bench:
         self.runtime = FakeRuntime(room)
         directory = write_tiny_model(folder)
         self.segmenter = Segmenter(directory, read_spec(directory), self.runtime)
-        self.faults, self.limits = [], []
+        self.faults, self.limits, self.answered = [], [], []
         self.batches = BatchLimit(max_batch, on_reduce=self.limits.append)
         self.pipeline = FramePipeline(
             Labelling(region=(0.0, 0.0, 1.0, 1.0), at_network_size=False), self.batches,
             setting=SETTINGS.__getitem__,
+            on_answer=lambda segmenter, camera, answer: self.answered.append(
+                (segmenter, camera, answer.mean_entropy)),
             on_bad_frame=lambda camera, error: self.faults.append((camera, str(error))))
 
     def run(self, cameras, values):
@@ -106,6 +108,8 @@ def test_all_waiting_frames_are_labelled_in_one_pass(tmp_path):
     assert bench.runtime.passes == [4]
     assert labels_of(cameras) == [[3], [1], [4], [2]]
     assert all(camera.answers[0]['latency_s'] == 0.25 for camera in cameras)
+    assert bench.answered == [
+        (bench.segmenter, camera, camera.answers[0]['entropy']) for camera in cameras]
 
 
 def test_only_who_subscribes_to_the_confidence_gets_it(tmp_path):

@@ -151,7 +151,8 @@ def model(**changes):
     """Return the status of a model, and its values."""
     found = model_status('node: model', ModelState(**{
         'segmenter': SEGMENTER, 'num_swaps': 2, 'is_active': True, 'is_loading': False,
-        'fault': '', 'batch_limit': 4, 'max_batch': 4, **changes}))
+        'fault': '', 'batch_limit': 4, 'max_batch': 4, 'trial': '', 'rolled_back': '',
+        **changes}))
     return found, {pair.key: pair.value for pair in found.values}
 
 
@@ -160,6 +161,9 @@ def model(**changes):
     ({'is_loading': True}, OK, 'loads another model'),
     ({'fault': 'no such directory'}, WARN, 'still serves the model before: no such directory'),
     ({'batch_limit': 2}, WARN, 'batch reduced to 2: out of memory'),
+    ({'trial': 'version 2 is on trial'}, OK, 'serves; version 2 is on trial'),
+    ({'rolled_back': 'version 2 was rolled back', 'batch_limit': 2}, WARN,
+     'version 2 was rolled back'),
     ({'segmenter': None, 'fault': 'no such directory'}, ERROR, 'no such directory'),
     ({'segmenter': None}, ERROR, 'no model is loaded'),
     ({'segmenter': None, 'is_active': False}, OK, 'the node is not active'),

@@ -30,7 +30,8 @@ from std_msgs.msg import Header  # noqa: E402
 from test_ros_recordings import write_recording  # noqa: E402
 
 PROFILE = ROOT / 'config' / 'fastdds_shared_memory.xml'
-EXECUTABLES = ('segmentation_node', 'collector_node', 'player_node', 'recorder_node')
+EXECUTABLES = (
+    'segmentation_node', 'collector_node', 'adaptation_node', 'player_node', 'recorder_node')
 
 
 @pytest.fixture(scope='module')

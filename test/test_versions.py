@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 import fcntl
+import json
 import os
 from pathlib import Path
 import shutil
@@ -53,7 +54,7 @@ def name_in_use(versions):
     spec = model_directory.read_spec(directory)
     for file in (model_directory.ONNX,):
         model_directory.verify(directory, spec, file)
-    assert versions_module._read_record(directory)[1] == ''
+    assert versions_module.read_record(directory)[1] == ''
     return spec.name
 
 
@@ -127,13 +128,69 @@ def test_rolling_back_goes_through_the_versions_that_were_used(versions, candida
         versions.use(versions.add(candidate, is_accepted=True, reason='better').name)
     assert name_in_use(versions) == 'c'
     assert versions.rollback().number == 2 and name_in_use(versions) == 'b'
-    assert states(versions) == ['accepted', 'in use', 'accepted']
+    assert states(versions) == ['accepted', 'in use', 'rolled back']
     assert versions.rollback().number == 1
     with pytest.raises(InputError, match='no whole version before'):
         versions.rollback()
     assert name_in_use(versions) == 'a'
     versions.use('3')
     assert versions.rollback().number == 1
+
+
+def test_a_version_that_was_rolled_back_says_why_until_somebody_uses_it_again(
+        versions, candidates):
+    second = versions.use(versions.add(candidates[1], is_accepted=True, reason='better').name)
+    assert versions.rollback(reason='It doubts.', only_from=second.name).number == 1
+    marked = versions.find('2')
+    assert (marked.state, marked.reason) == ('rolled back', 'It doubts.')
+    assert ModelVersions(versions.folder).find('2').state == 'rolled back'
+    third = versions.use(versions.add(candidates[2], is_accepted=True, reason='new').name)
+    # Going back from the third passes over the second.
+    assert versions.rollback().number == 1
+    assert states(versions) == ['in use', 'rolled back', 'rolled back']
+    assert versions.use('2').reason == 'better' and name_in_use(versions) == 'b'
+    assert versions.find('2').state == 'in use'
+    assert versions.find(third.name).reason == versions_module.BY_A_PERSON
+
+
+def test_a_rollback_from_a_version_that_is_not_in_use_changes_nothing(versions, candidates):
+    second = versions.use(versions.add(candidates[1], is_accepted=True, reason='better').name)
+    versions.use('1')
+    assert versions.rollback(reason='late', only_from=second.name).number == 1
+    assert states(versions) == ['in use', 'accepted']
+
+
+def test_the_reason_of_a_pruned_version_is_forgotten(versions, candidates):
+    for candidate in candidates[1:]:
+        versions.use(versions.add(candidate, is_accepted=True, reason='better').name)
+        versions.rollback(reason='worse')
+    second = versions.find('2').name
+    assert versions.prune(0) == [second]  # the newest one that was rolled back stays
+    versions.use(versions.add(candidates[1], is_accepted=True, reason='again').name)
+    versions.rollback(reason='worse')
+    reasons = json.loads((versions.folder / 'rolled_back.json').read_text())
+    assert set(reasons) == {version.name for version in versions.list()[1:]}
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '{"000002-00000000": 3}'])
+def test_damaged_reasons_are_named_with_the_way_out(content, versions, candidates):
+    versions.add(candidates[1], is_accepted=True, reason='better')
+    (versions.folder / 'rolled_back.json').write_text(content)
+    with pytest.raises(InputError, match='rolled_back.json: damaged.*Delete it'):
+        versions.use('2')
+
+
+def test_two_that_begin_at_once_begin_once(versions, candidates, tmp_path):
+    folder = tmp_path / 'begun'
+    script = (
+        'import sys; from pathlib import Path\n'
+        'from bkd_core.adaptation.versions import ModelVersions\n'
+        'ModelVersions(sys.argv[1]).begin(Path(sys.argv[2]), reason="first")')
+    command = [sys.executable, '-c', script, str(folder), str(candidates[0])]
+    root = Path(__file__).resolve().parents[1]
+    children = [subprocess.Popen(command, cwd=root) for _ in range(3)]
+    assert [child.wait(60) for child in children] == [0, 0, 0]
+    assert states(ModelVersions(folder)) == ['in use']
 
 
 def test_rolling_back_passes_over_a_damaged_version(versions, candidates):

@@ -6,8 +6,15 @@ from bkd_core.adaptation.collector import Collected, Collector, CollectorConfig,
 from bkd_core.adaptation.frame_quality import QualityConfig
 from bkd_core.adaptation.frame_selection import SELECTIONS
 from bkd_core.adaptation.frame_store import Addition, FrameStore
+from bkd_core.adaptation.round_folder import begin_versions
+from bkd_core.adaptation.round_process import RoundProcess, RoundStatus
+from bkd_core.adaptation.round_trigger import RoundTrigger, START_ON
+from bkd_core.adaptation.trial_window import FrameScores, TrialSettings, TrialWindow
+from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
 
 __all__ = [
-    'Addition', 'Collected', 'Collector', 'CollectorConfig', 'FrameMetadata', 'FrameRecord',
-    'FrameStore', 'NOT_WRITTEN', 'QualityConfig', 'SELECTIONS']
+    'Addition', 'begin_versions', 'Collected', 'Collector', 'CollectorConfig', 'FrameMetadata',
+    'FrameRecord', 'FrameScores', 'FrameStore', 'ModelVersions', 'NOT_WRITTEN', 'QualityConfig',
+    'RoundProcess', 'RoundStatus', 'RoundTrigger', 'SELECTIONS', 'START_ON', 'TrialSettings',
+    'TrialWindow']

@@ -13,6 +13,7 @@ from typing import Any, Sequence
 from bkd_core import atomic
 from bkd_core.adaptation.gate import Criterion, Decision, StudentScores
 from bkd_core.adaptation.plots import class_share_plot, loss_plot
+from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.inference import Segmenter
 from bkd_core.report import Comparison, Picture, Plot, Table, Verdict, write_report
@@ -161,3 +162,26 @@ def _finite(value: float) -> float | None:
 
 def _number(value: float, digits: int = 4, *, sign: str = '') -> str:
     return f'{value:{sign}.{digits}f}' if math.isfinite(value) else '-'
+
+
+def round_card(
+    name: str, config: TrainingConfig, values: dict[str, Any], decision: Decision,
+) -> str:
+    """
+    Return the model card of a version that a round made.
+
+    :param name: The model's name.
+    :param config: The settings that it was trained with.
+    :param values: What is in the report.
+    :param decision: The gate's.
+    """
+    lines = [
+        f'# {name}, adapted', '',
+        f'Made from version {values["parent"]} by an adaptation round on '
+        f'{values["num_adapting"]} unlabelled frames of {", ".join(values["sources"])}; '
+        f'bkd_ros {values["bkd_ros"]}, commit {values["commit"]}.', '',
+        f'{"Accepted" if decision.is_accepted else "REFUSED: never use it"}. {decision.reason}',
+        '', 'All numbers are in metrics.json and report.html.', '']
+    if config.data_licences:
+        lines += ['## Data and licences of the original', '', config.data_licences.strip(), '']
+    return '\n'.join(lines)

@@ -16,13 +16,12 @@ import json
 from pathlib import Path
 import shutil
 import time
-from typing import Any
 
 import bkd_core
 from bkd_core import atomic, model_directory
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
 from bkd_core.adaptation.measure import measure_student
-from bkd_core.adaptation.report import write_round_report
+from bkd_core.adaptation.report import round_card, write_round_report
 from bkd_core.adaptation.round_folder import (
     begin_versions,
     IDENTITY,
@@ -32,6 +31,7 @@ from bkd_core.adaptation.round_folder import (
     WORK,
 )
 from bkd_core.adaptation.round_input import RoundInput, RoundTask
+from bkd_core.adaptation.round_progress import OnProgress
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config import (
     AnchoredSelfTrainingConfig,
@@ -45,7 +45,7 @@ from bkd_core.evaluation import measure_reference
 from bkd_core.experiment import commit, write_model
 from bkd_core.inference import Segmenter
 from bkd_core.models import load_network, load_teacher
-from bkd_core.progress import progress_bar
+from bkd_core.progress import Advance, progress_bar
 from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from bkd_core.training.run_log import read_log
@@ -69,14 +69,19 @@ class Outcome:
     after: StudentScores
 
 
-def run_round(task: RoundTask) -> Outcome:
+def run_round(
+    task: RoundTask, *, on_progress: OnProgress = lambda stage, step, steps: None,
+) -> Outcome:
     """
     Make a round, or go on with one that was stopped.
 
     :param task: Model, frames and settings.
+    :param on_progress: Called with a stage of `round_progress.STAGES`, the steps of it that are
+        done, and how many it has.
     :raises InputError: If something that it needs is missing or wrong, or the unfinished round
         in the folder is another one.
     """
+    on_progress('input', 0, 0)
     versions = ModelVersions(task.output)
     parent = begin_versions(versions, task.model)
     if task.settings.max_megabytes * 1e6 < 5 * parent.num_bytes:
@@ -92,7 +97,7 @@ def run_round(task: RoundTask) -> Outcome:
         require_same_round(work, identity, parent)
         given = RoundInput.read(task, parent.directory, work)
         atomic.write_text(work / IDENTITY, json.dumps(identity, indent=1))
-        return Round(task, given, versions, parent, work).run()
+        return Round(task, given, versions, parent, work, on_progress).run()
 
 
 class Round:
@@ -104,11 +109,12 @@ class Round:
     :param versions: Where the result goes.
     :param parent: The version in use.
     :param work: Folder of what was reached.
+    :param on_progress: As in `run_round`.
     """
 
     def __init__(
         self, task: RoundTask, given: RoundInput, versions: ModelVersions, parent: Version,
-        work: Path,
+        work: Path, on_progress: OnProgress,
     ) -> None:
         self.task = task
         self.settings = task.settings
@@ -117,6 +123,7 @@ class Round:
         self.parent = parent
         self.original = versions.list()[0]
         self.work = work
+        self.on_progress = on_progress
 
     def run(self) -> Outcome:
         """Refresh the teacher, distil the student, decide, and write the version."""
@@ -206,10 +213,34 @@ class Round:
             teacher=load_teacher(
                 fixed, label_space=given.spec.label_space,
                 input_height=config.model.input_height, device=choose_device(config.device)))
-        network = _run(trainer, name)
+        network = self.run_trainer(trainer, name)
         spec = replace(model_directory.read_spec(start), files={})
         write_model(directory, network, spec, config, given.frames.adapting)
         (directory / CHECKPOINT).unlink(missing_ok=True)
+
+    def run_trainer(self, trainer: Trainer, name: str) -> nn.Module:
+        """
+        Train to the end, and tell how far it is.
+
+        :param trainer: The trainer.
+        :param name: Name of the stage.
+        """
+        steps = trainer.config.steps
+        with progress_bar(f'{name}: train', steps) as advance:
+            def on_step(step: int, losses: dict[str, float]) -> None:
+                advance(step, ' '.join(f'{key} {value:.3f}' for key, value in losses.items()))
+                self.on_progress(name, step, steps)
+            self.on_progress(name, trainer.step, steps)
+            return trainer.run(on_step=on_step)
+
+    def segmenter(self, directory: Path) -> Segmenter:
+        """
+        Load a model by one runtime for all, so that only the weights make a difference.
+
+        :param directory: The model directory.
+        """
+        return Segmenter.load(
+            directory, runtime='onnxruntime', num_threads=self.task.threads)
 
     def measure(self, teacher: Path, student: Path) -> tuple[StudentScores, StudentScores]:
         """
@@ -219,14 +250,17 @@ class Round:
         :param student: The new student's.
         """
         given = self.given
-        reference = _segmenter(teacher)
+        reference = self.segmenter(teacher)
         frames = len(given.replay_gate) + sum(map(len, given.frames.held_back))
         scores = []
         for name, directory in (('before', self.parent.directory), ('after', student)):
             with progress_bar(f'gate: {name}', frames) as advance:
+                def progress(done: int, advance: Advance = advance) -> None:
+                    advance(done)
+                    self.on_progress('gate', len(scores) * frames + done, 2 * frames)
                 scores.append(measure_student(
-                    _segmenter(directory), teacher=reference, replay=given.replay_gate,
-                    blocks=given.frames.held_back, labelled=given.labelled, progress=advance))
+                    self.segmenter(directory), teacher=reference, replay=given.replay_gate,
+                    blocks=given.frames.held_back, labelled=given.labelled, progress=progress))
         return scores[0], scores[1]
 
     def describe(
@@ -242,7 +276,8 @@ class Round:
         :param decision: The gate's.
         :param seconds: How long the round took since it was begun or taken up again.
         """
-        measure_reference(_segmenter(student), self.given.frames.adapting).write(student)
+        self.on_progress('report', 0, 0)
+        measure_reference(self.segmenter(student), self.given.frames.adapting).write(student)
         replay = self.parent.directory / REPLAY
         if replay.is_dir():
             with atomic.directory(student / REPLAY) as folder:
@@ -258,17 +293,19 @@ class Round:
             'device': str(choose_device(self.settings.device))}
         values = write_round_report(
             student, facts=facts, before=before, after=after, decision=decision,
-            segmenters=(_segmenter(self.parent.directory), _segmenter(student)),
+            segmenters=(self.segmenter(self.parent.directory), self.segmenter(student)),
             blocks=self.given.frames.held_back,
             losses={name: losses_of(self.work / name) for name in ('teacher', 'student')})
         atomic.write_text(student / model_directory.METRICS, json.dumps(values, indent=1))
         atomic.write_text(
             student / model_directory.CARD,
-            _card(self.given.spec.name, self.given.config, values, decision))
+            round_card(self.given.spec.name, self.given.config, values, decision))
 
     def keep(self, student: Path, decision: Decision) -> Version:
         """
         Make the student a version, use it if it was accepted, and clear away the rest.
+
+        The same student as one that was rolled back is not used again.
 
         :param student: Its model directory.
         :param decision: The gate's.
@@ -276,7 +313,7 @@ class Round:
         version = self.kept_before(student) or self.versions.add(
             student, is_accepted=decision.is_accepted, reason=decision.reason,
             parent=self.parent.name)
-        if decision.is_accepted:
+        if decision.is_accepted and version.state != 'rolled back':
             version = self.versions.use(version.name)
         self.versions.prune(int(self.settings.max_megabytes * 1e6))
         shutil.rmtree(self.work)
@@ -303,31 +340,3 @@ def losses_of(directory: Path) -> list[float]:
     return [
         sum(value for key, value in line.items() if key not in ('step', 'seconds'))
         for line in read_log(directory)]
-
-
-def _segmenter(directory: Path) -> Segmenter:
-    """Load a model by one runtime for all, so that only the weights make a difference."""
-    return Segmenter.load(directory, runtime='onnxruntime')
-
-
-def _run(trainer: Trainer, name: str) -> nn.Module:
-    with progress_bar(f'{name}: train', trainer.config.steps) as advance:
-        return trainer.run(on_step=lambda step, losses: advance(
-            step, ' '.join(f'{key} {value:.3f}' for key, value in losses.items())))
-
-
-def _card(
-    name: str, config: TrainingConfig, values: dict[str, Any], decision: Decision,
-) -> str:
-    """Return the model card of a version that a round made."""
-    lines = [
-        f'# {name}, adapted', '',
-        f'Made from version {values["parent"]} by an adaptation round on '
-        f'{values["num_adapting"]} unlabelled frames of {", ".join(values["sources"])}; '
-        f'bkd_ros {values["bkd_ros"]}, commit {values["commit"]}.', '',
-        f'{"Accepted" if decision.is_accepted else "REFUSED: never use it"}. {decision.reason}',
-        '', 'All numbers are in metrics.json and report.html.', '']
-    if config.data_licences:
-        lines += ['## Data and licences of the original', '', config.data_licences.strip(), '']
-    return '\n'.join(lines)
-

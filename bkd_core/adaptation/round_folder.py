@@ -31,9 +31,7 @@ def begin_versions(versions: ModelVersions, model: str | Path) -> Version:
         damaged.
     """
     given = model_directory.resolve(model)
-    if not versions.list():
-        first = versions.add(given, is_accepted=True, reason=_FIRST)
-        return versions.use(first.name)
+    versions.begin(given, reason=_FIRST)
     names = [
         version.name for version in versions.list()
         if is_same_model(version.directory, given)]

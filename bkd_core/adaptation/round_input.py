@@ -46,6 +46,7 @@ class RoundTask:
     :param labelled: Folder with `images` and `labels` of some target frames, for the gate only.
     :param topic: Image topic of rosbags that hold several.
     :param stride: Use every n-th frame of a rosbag.
+    :param threads: Processor threads; 0 leaves the choice to the libraries.
     :param restart: Throw away what an unfinished round reached.
     """
 
@@ -58,6 +59,7 @@ class RoundTask:
     labelled: Path | None = None
     topic: str | None = None
     stride: int = 1
+    threads: int = 0
     restart: bool = False
 
     @property

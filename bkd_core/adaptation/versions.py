@@ -7,6 +7,7 @@ Versions of a model in a folder, and one pointer to the version in use.
     000001-5f0c2ab1/version.json    the decision about it, and the hash of every other file
     000002-98d1e07c/
     in_use               the pointer: the version in use, then those used before, newest first
+    rolled_back.json     the versions that were left by a rollback, and why
 
 A version's name is its number and the hash of its `version.json`, so that a damaged one is told
 from a whole one. The pointer is a text file that is replaced atomically, not a symbolic link: it
@@ -21,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 import fcntl
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -31,12 +31,22 @@ import time
 from typing import Any, Iterator
 
 from bkd_core import atomic, model_directory
+from bkd_core.adaptation.rolled_back import read_reasons, write_reasons
+from bkd_core.adaptation.version_files import (
+    files_of,
+    hashes_of,
+    read_record,
+    RECORD,
+    short_hash,
+    verify_model,
+)
 from bkd_core.errors import InputError
 from bkd_core.model_directory import POINTER, VERSION_NAME
 
-RECORD = 'version.json'
-STATES = ('in use', 'accepted', 'refused', 'damaged')
+STATES = ('in use', 'accepted', 'refused', 'rolled back', 'damaged')
 LOCK = '.lock'
+_BEGIN_LOCK = '.begin.lock'
+BY_A_PERSON = 'A person went back to the version before.'
 _KEPT_IN_POINTER = 16  # versions before the one in use that the pointer names
 # What a killed writer may have left: versions being written and versions being deleted.
 _LEFT_OVER = re.compile(r'\.\d{6}-')
@@ -50,7 +60,7 @@ class Version:
     :param name: Its number, six digits, and a hash; also its folder's name.
     :param directory: Its model directory.
     :param state: One of `STATES`.
-    :param reason: Why it was accepted or refused, or what is damaged.
+    :param reason: Why it was accepted, refused or rolled back, or what is damaged.
     :param is_in_use: The pointer names it; a damaged one may be in use, too.
     :param parent: The version that it was made from, if it was made from one.
     :param created: When it was added, ISO 8601, UTC.
@@ -89,6 +99,20 @@ class ModelVersions:
         used = self._pointer()[:1]
         return [self._read(name, is_in_use=name in used) for name in self._names()]
 
+    def begin(self, model: Path, *, reason: str) -> None:
+        """
+        Make a model the first version, and use it, unless there are versions already.
+
+        :param model: The model directory.
+        :param reason: Why it is accepted, in a sentence.
+        :raises InputError: If it is no complete model or another process is writing.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _BEGIN_LOCK).open('w') as lock:  # several nodes may begin at once
+            self._wait_for(lock)
+            if not self.list():
+                self.use(self.add(model, is_accepted=True, reason=reason).name)
+
     def in_use(self) -> Version | None:
         """Return the version that the pointer names, or None before the first one is used."""
         pointer = self._pointer()
@@ -120,22 +144,22 @@ class ModelVersions:
         :raises InputError: If it is no complete model or another process is writing.
         """
         candidate = model_directory.resolve(candidate)
-        _verify_model(candidate)
+        verify_model(candidate)
         record = json.dumps({
             'is_accepted': is_accepted, 'reason': reason, 'parent': parent,
             'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'files': _hashes(candidate)}, indent=1)
+            'files': hashes_of(candidate)}, indent=1)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._writing():
             names = self._names()
             number = int(names[-1][:6]) + 1 if names else 1
-            name = f'{number:06d}-{_short_hash(record)}'
+            name = f'{number:06d}-{short_hash(record)}'
             with atomic.directory(self.folder / name) as copy:
-                for file in _files(candidate):
+                for file in files_of(candidate):
                     (copy / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(candidate / file, copy / file)
                 (copy / RECORD).write_text(record, encoding='utf-8')
-                if _hashes(copy) != json.loads(record)['files']:
+                if hashes_of(copy) != json.loads(record)['files']:
                     raise InputError(
                         f'{candidate}: the copy in {self.folder} differs from it. Does another '
                         'process write into it? Is the disk at fault?')
@@ -145,33 +169,48 @@ class ModelVersions:
         """
         Let the pointer name another version.
 
+        One that was rolled back is taken, too: who names it knows why, and the mark is gone.
+
         :param wanted: Its name or number; only an accepted, undamaged one is taken.
         :raises InputError: If it is refused, damaged or missing, or another process is writing.
         """
         with self._writing():
             version = self.find(wanted)
-            if version.state not in ('accepted', 'in use'):
+            if version.state not in ('accepted', 'in use', 'rolled back'):
                 raise InputError(
                     f'version {version.name} is {version.state} ({version.reason}) and is never '
                     'used; choose an accepted one')
+            reasons = read_reasons(self.folder)
+            if reasons.pop(version.name, None) is not None:
+                write_reasons(self.folder, reasons)
             before = [name for name in self._pointer() if name != version.name]
             self._point([version.name, *before])
             return self._read(version.name, is_in_use=True)
 
-    def rollback(self) -> Version:
+    def rollback(self, *, reason: str = BY_A_PERSON, only_from: str | None = None) -> Version:
         """
         Let the pointer name the version that was used before, passing over damaged ones.
 
+        The version that is left is kept and marked: no round uses it again, only `use` does.
+
+        :param reason: Why, in a sentence.
+        :param only_from: Do nothing unless the version of this name is in use.
+        :return: The version in use.
         :raises InputError: If there is none, or another process is writing.
         """
         with self._writing():
-            before = self._pointer()[1:]
+            left, *before = self._pointer() or ['']
+            if left and only_from not in (None, left):
+                return self._read(left, is_in_use=True)
             while before and self._read(before[0], is_in_use=False).state != 'accepted':
                 before = before[1:]
             if not before:
                 raise InputError(
                     f'{self.folder}: there is no whole version before the one in use')
-            self._point(before)
+            self._point(before)  # first: what was left is out of use, whatever comes now
+            write_reasons(self.folder, {
+                name: why for name, why in {**read_reasons(self.folder), left: reason}.items()
+                if (self.folder / name).is_dir()})
             return self._read(before[0], is_in_use=True)
 
     def prune(self, max_bytes: int) -> list[str]:
@@ -179,7 +218,8 @@ class ModelVersions:
         Delete versions until the others fit: damaged, then refused, then accepted, oldest first.
 
         The version in use, the one before it, the first (the original), the newest, and the
-        newest refused one always stay, so the bound holds if five versions fit into it.
+        newest refused one always stay, so the bound holds if five versions fit into it. One that
+        was rolled back counts as refused.
 
         :param max_bytes: What the versions may take up.
         :return: The names of those that were deleted.
@@ -189,7 +229,7 @@ class ModelVersions:
             versions = self.list()
             kept = self._protected(versions)
             excess = sum(version.num_bytes for version in versions) - max_bytes
-            order = {'damaged': 0, 'refused': 1, 'accepted': 2}
+            order = {'damaged': 0, 'refused': 1, 'rolled back': 1, 'accepted': 2}
             candidates = sorted(
                 (version for version in versions if version.name not in kept),
                 key=lambda version: (order[version.state], version.number))
@@ -204,7 +244,8 @@ class ModelVersions:
 
     def _protected(self, versions: list[Version]) -> set[str]:
         names = [version.name for version in versions]
-        refused = [version.name for version in versions if version.state == 'refused']
+        refused = [
+            version.name for version in versions if version.state in ('refused', 'rolled back')]
         return {*self._pointer()[:2], *names[:1], *names[-1:], *refused[-1:]}
 
     def _delete(self, version: Version) -> None:
@@ -235,16 +276,21 @@ class ModelVersions:
 
     def _read(self, name: str, *, is_in_use: bool) -> Version:
         directory = self.folder / name
-        record, fault = _read_record(directory)
-        is_accepted = record.get('is_accepted')
+        record, fault = read_record(directory)
+        rolled_back = '' if is_in_use else read_reasons(self.folder).get(name, '')
         if fault:
             state = 'damaged'
+        elif not record['is_accepted']:
+            state = 'refused'
+        elif rolled_back:
+            state = 'rolled back'
         else:
-            state = ('in use' if is_in_use else 'accepted') if is_accepted else 'refused'
+            state = 'in use' if is_in_use else 'accepted'
         return Version(
-            name=name, directory=directory, state=state, reason=fault or record['reason'],
+            name=name, directory=directory, state=state,
+            reason=fault or rolled_back or record['reason'],
             is_in_use=is_in_use, parent=record.get('parent'), created=record.get('created', ''),
-            num_bytes=sum((directory / file).stat().st_size for file in _files(directory)))
+            num_bytes=sum((directory / file).stat().st_size for file in files_of(directory)))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -270,45 +316,3 @@ class ModelVersions:
                         f'{self.folder}: another process has been writing here for '
                         f'{self._wait_s:g} s. Try again when it is done') from error
             time.sleep(0.05)
-
-
-def _verify_model(directory: Path) -> None:
-    """Compare the files of a model directory with the hashes in its `model.yaml`."""
-    spec = model_directory.read_spec(directory)
-    if not spec.files:
-        raise InputError(
-            f'{directory}: {model_directory.MODEL_YAML} names no files with weights')
-    for name in spec.files:
-        model_directory.verify(directory, spec, name)
-
-
-def _read_record(directory: Path) -> tuple[dict[str, Any], str]:
-    """Return a version's record, and what is wrong with the version ('' if nothing is)."""
-    try:
-        text = (directory / RECORD).read_text(encoding='utf-8')
-        record = json.loads(text)
-        if _short_hash(text) != directory.name[7:]:
-            return {}, f"{RECORD} is not what the folder's name says"
-        present = _hashes(directory)
-    except (OSError, ValueError) as error:
-        return {}, f'{RECORD} or a file beside it cannot be read ({error})'
-    wrong = sorted(
-        name for name in {*record['files'], *present}
-        if record['files'].get(name) != present.get(name))
-    return record, f'changed, missing or added: {", ".join(wrong)}' if wrong else ''
-
-
-def _files(directory: Path) -> list[Path]:
-    """Return the paths of a directory's files, relative to it, without hidden ones."""
-    relative = (path.relative_to(directory) for path in directory.rglob('*') if path.is_file())
-    return sorted(path for path in relative if not any(p.startswith('.') for p in path.parts))
-
-
-def _hashes(directory: Path) -> dict[str, str]:
-    return {
-        file.as_posix(): model_directory.file_hash(directory / file)
-        for file in _files(directory) if file.name != RECORD}
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

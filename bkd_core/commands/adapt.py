@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 
 from bkd_core import model_directory
 from bkd_core.adaptation.settings import RoundSettings
@@ -55,9 +56,14 @@ class Adapt:
     memory_megabytes: int = 0
     """Memory that the process may have; 0 is no limit."""
     threads: int = 0
-    """Processor threads of the training; 0 leaves the choice to torch."""
+    """Processor threads; 0 leaves the choice to the libraries."""
+    priority: Literal['low', 'idle'] = 'low'
+    """low: other processes go first (nice). idle: only what they leave of the processors."""
     restart: bool = False
     """Throw away what an unfinished round reached."""
+    supervisor: int = 0
+    """For programs: id of the process that starts this one, gets progress as JSON lines on
+    standard output, and with which the round ends."""
     settings: tyro.conf.OmitArgPrefixes[RoundSettings] = field(default_factory=RoundSettings)
 
     def run(self, overrides: list[str]) -> None:
@@ -70,8 +76,15 @@ class Adapt:
         require_training()
         if not self.sources:
             raise InputError('bkd adapt: got no target frames; name a rosbag, folder or store')
-        from bkd_core.adaptation.budget import lower_priority, memory_limit, stop_on_sigterm
-        lower_priority()
+        from bkd_core.adaptation.budget import (
+            end_with,
+            lower_priority,
+            memory_limit,
+            stop_on_sigterm,
+        )
+        if self.supervisor:
+            end_with(self.supervisor)
+        lower_priority(is_idle=self.priority == 'idle')
         with stop_on_sigterm(), memory_limit(self.memory_megabytes):
             self._adapt(self._output())
 
@@ -87,13 +100,21 @@ class Adapt:
     def _adapt(self, output: Path) -> None:
         from bkd_core.adaptation.round import run_round
         from bkd_core.adaptation.round_input import RoundTask
+        from bkd_core.adaptation.round_progress import ProgressLines, RoundResult
         import torch
         if self.threads:
             torch.set_num_threads(self.threads)
-        outcome = run_round(RoundTask(
+        task = RoundTask(
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
-            stride=self.stride, restart=self.restart))
+            stride=self.stride, threads=self.threads, restart=self.restart)
+        if self.supervisor:
+            lines = ProgressLines(sys.stdout)
+            version = run_round(task, on_progress=lines.report).version
+            lines.result(RoundResult(
+                version=version.name, state=version.state, reason=version.reason))
+            return
+        outcome = run_round(task)
         for item in outcome.decision.criteria:
             print(f'{"met    " if item.is_met else "NOT MET"}  {item.sentence}')
         version = outcome.version

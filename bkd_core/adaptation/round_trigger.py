@@ -1,0 +1,95 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""When a round is to begin by itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import time
+from typing import Callable
+
+from bkd_core.datasets.frame_store import FRAMES
+
+# By request alone, by new frames in the store, or by those when the scene has shifted.
+START_ON = ('request', 'frames', 'shift')
+# Its time of change is when the newest round began.
+BEGAN = '.round.began'
+# A shift that nobody confirmed for so long is no longer known.
+_SILENCE_S = 5.0
+
+
+class RoundTrigger:
+    """
+    Know whether a round is due.
+
+    :param start_on: One of `START_ON`.
+    :param store: Folder of the frame store.
+    :param versions: Folder of the versions.
+    :param min_frames: New frames without which no round begins by itself.
+    :param shift_seconds: How long a shift must last.
+    :param clock: Seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self, start_on: str, *, store: Path, versions: Path, min_frames: int,
+        shift_seconds: float, clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._start_on = start_on
+        self._store = store
+        self._versions = versions
+        self._min_frames = min_frames
+        self._shift_seconds = shift_seconds
+        self._clock = clock
+        self._shifted_since: float | None = None
+        self._heard_s = 0.0
+
+    def begin(self) -> None:
+        """Remember that a round begins now, also beyond the end of this process."""
+        (self._versions / BEGAN).touch()
+
+    def on_shift(self, is_shifted: bool) -> None:
+        """
+        Take what is known of a shift now.
+
+        :param is_shifted: Whether some camera's scene has shifted.
+        """
+        self._heard_s = self._clock()
+        if not is_shifted:
+            self._shifted_since = None
+        elif self._shifted_since is None:
+            self._shifted_since = self._heard_s
+
+    def num_new_frames(self) -> int:
+        """Return how many frames in the store were written since the newest round began."""
+        try:
+            began = (self._versions / BEGAN).stat().st_mtime_ns
+        except FileNotFoundError:
+            began = 0
+        try:
+            with os.scandir(self._store / FRAMES) as entries:
+                return sum(
+                    _is_newer(entry, began) for entry in entries if entry.name.endswith('.json'))
+        except FileNotFoundError:  # the collector has not begun yet
+            return 0
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether a round is to begin now."""
+        if self._start_on == 'request' or self._start_on == 'shift' and not self._is_shifted:
+            return False
+        return self.num_new_frames() >= self._min_frames
+
+    @property
+    def _is_shifted(self) -> bool:
+        now = self._clock()
+        return (
+            self._shifted_since is not None and now - self._heard_s <= _SILENCE_S
+            and now - self._shifted_since >= self._shift_seconds)
+
+
+def _is_newer(entry: os.DirEntry[str], time_ns: int) -> bool:
+    try:
+        return entry.stat().st_mtime_ns > time_ns
+    except FileNotFoundError:  # it gave way to another one in this moment
+        return False

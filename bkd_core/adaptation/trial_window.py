@@ -1,0 +1,212 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Whether a new version of a model does worse on a live camera than the version before.
+
+There are no labels, so what is compared are the network's own answers: to the frames just before
+the version changed, by the version before, and to as many frames just after, by the new one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+import threading
+
+from bkd_core.errors import InputError
+from bkd_core.labels import IGNORE_INDEX
+import numpy as np
+
+# The first look is taken after this share of the frames.
+_FIRST_LOOK = 0.25
+# Every so many rows and columns of the labels are counted.
+_LABEL_STEP = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings:
+    """
+    How long a version is on trial, and how much worse it may be, by means over frames.
+
+    :param frames: Frames of each camera that are compared with as many before; 0: no trial.
+    :param max_entropy_gain: Largest gain of the mean entropy, nats.
+    :param max_confidence_drop: Largest drop of the mean confidence, 0 to 1.
+    :param max_label_change: Largest share of the pixels, 0 to 1, that would have to change their
+        class to turn the classes' shares before into those after. It finds a network that is
+        sure of one class everywhere.
+    """
+
+    frames: int = 100
+    max_entropy_gain: float = 0.3
+    max_confidence_drop: float = 0.15
+    max_label_change: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, least, most in (
+                ('frames', 0, np.inf), ('max_entropy_gain', 0, np.inf),
+                ('max_confidence_drop', 0, 1), ('max_label_change', 0, 1)):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InputError(
+                    f'trial.{name}: got {value}; expected a number from {least} to {most}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameScores:
+    """
+    A network's answer to one frame.
+
+    :param entropy: Mean entropy, nats.
+    :param confidence: Mean probability of the likeliest class, 0 to 1.
+    :param label_shares: (256,) float, share of the labelled pixels that has each train id.
+    """
+
+    entropy: float
+    confidence: float
+    label_shares: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, *, entropy: float, confidence: float) -> FrameScores:
+        """
+        Return the scores of a frame.
+
+        :param labels: (H, W) uint8 train ids; 255 is left out.
+        :param entropy: Mean entropy, nats.
+        :param confidence: Mean probability of the likeliest class, 0 to 1.
+        """
+        counts = np.bincount(labels[::_LABEL_STEP, ::_LABEL_STEP].ravel(), minlength=256)
+        counts[IGNORE_INDEX] = 0
+        return cls(
+            entropy=entropy, confidence=confidence,
+            label_shares=counts / max(1, counts.sum()))
+
+
+class TrialWindow:
+    """
+    Compare versions on what a node's cameras show; may be used from several threads.
+
+    Frames are told apart by the version that answered, so those that were in work while the
+    version changed count for the right one.
+
+    :param settings: How long, and how much worse.
+    """
+
+    def __init__(self, settings: TrialSettings) -> None:
+        self._lock = threading.Lock()
+        self._settings = settings
+        self._answers: dict[str, dict[str, deque[FrameScores]]] = {}  # version -> camera
+        self._before = ''
+        self._on_trial = ''
+
+    @property
+    def on_trial(self) -> str:
+        """Return the version that is on trial; '' if none is."""
+        with self._lock:
+            return self._on_trial
+
+    def change(self, settings: TrialSettings) -> None:
+        """
+        Set how long, and how much worse; a trial that goes on is judged by it.
+
+        :param settings: The settings.
+        """
+        with self._lock:
+            self._settings = settings
+
+    def begin(self, before: str, new: str) -> None:
+        """
+        Put a version on trial.
+
+        :param before: The version that answered until now.
+        :param new: The version that answers from now on.
+        """
+        with self._lock:
+            self._before, self._on_trial = before, new if self._settings.frames else ''
+            # In work while the version changed, a frame may have been answered already.
+            self._answers = {
+                version: self._answers.get(version, {}) for version in (before, new)}
+
+    def end(self) -> None:
+        """End a trial, whatever came of it."""
+        with self._lock:
+            self._on_trial = ''
+
+    def add(self, version: str, camera: str, scores: FrameScores) -> None:
+        """
+        Take a frame that was answered.
+
+        :param version: The version that answered.
+        :param camera: The frame's camera.
+        :param scores: The answer.
+        """
+        with self._lock:
+            size = max(1, self._settings.frames)
+            answers = self._answers.setdefault(version, {}).setdefault(camera, deque())
+            if version != self._on_trial or len(answers) < size:
+                answers.append(scores)
+            while len(answers) > size:
+                answers.popleft()
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many frames the slowest camera has given to the trial, and of how many."""
+        with self._lock:
+            counts = [len(answers) for answers in self._answers.get(self._on_trial, {}).values()]
+            return min(counts, default=0), self._settings.frames
+
+    def fault(self) -> str:
+        """
+        Return what is worse about the version on trial; '' if nothing is, or it is too early.
+
+        A trial is over when every camera that answered has given all of its frames.
+        """
+        with self._lock:
+            if not self._on_trial:
+                return ''
+            new = self._answers.get(self._on_trial, {})
+            for camera, answers in new.items():
+                fault = self._compare(camera, list(answers))
+                if fault:
+                    return fault
+            if new and all(len(answers) >= self._settings.frames for answers in new.values()):
+                self._on_trial = ''
+            return ''
+
+    def _compare(self, camera: str, after: list[FrameScores]) -> str:
+        known = list(self._answers.get(self._before, {}).get(camera, ()))
+        count = min(len(known), len(after))
+        if count < max(1, round(_FIRST_LOOK * self._settings.frames)):
+            return ''
+        fault = compare(known[-count:], after[:count], self._settings)
+        return f'{camera}: {fault}' if fault else ''
+
+
+def compare(
+    before: list[FrameScores], after: list[FrameScores], settings: TrialSettings,
+) -> str:
+    """
+    Return by what the answers got worse, in a sentence; '' if by nothing.
+
+    :param before: Answers of the version before, at least one.
+    :param after: Answers of the new version, at least one.
+    :param settings: How much worse they may be.
+    """
+    values = [
+        (np.mean([item.entropy for item in items]), np.mean([item.confidence for item in items]),
+         np.mean([item.label_shares for item in items], axis=0)) for items in (before, after)]
+    (old_entropy, old_confidence, old_shares), (entropy, confidence, shares) = values
+    change = float(np.abs(shares - old_shares).sum() / 2)  # the total variation distance
+    # NaN is worse than anything.
+    if not entropy - old_entropy <= settings.max_entropy_gain:
+        return (
+            f'the mean entropy over {len(after)} frames is {entropy:.3f} nats; it was '
+            f'{old_entropy:.3f}, and {settings.max_entropy_gain:g} more are allowed')
+    if not old_confidence - confidence <= settings.max_confidence_drop:
+        return (
+            f'the mean confidence over {len(after)} frames is {confidence:.3f}; it was '
+            f'{old_confidence:.3f}, and {settings.max_confidence_drop:g} less is allowed')
+    if not change <= settings.max_label_change:
+        return (
+            f'{change:.0%} of the pixels have another class, over {len(after)} frames before and '
+            f'after; {settings.max_label_change:.0%} are allowed')
+    return ''

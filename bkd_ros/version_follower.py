@@ -1,0 +1,190 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The segmentation node runs what a folder of versions says, and goes back if that is worse."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+import threading
+import time
+from typing import Any, Callable
+
+from bkd_core import model_directory
+from bkd_core.adaptation import FrameScores, ModelVersions, TrialSettings, TrialWindow
+from bkd_core.errors import InputError
+from bkd_core.inference import Segmentation, Segmenter
+from bkd_ros.model_slot import ModelSlot
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+PERIOD_S = 0.5
+RETRY_S = 10.0  # after a rollback that failed, say since a round was writing
+
+
+class VersionFollower:
+    """
+    Load the version in use when it changes, and judge a new one by the first frames.
+
+    :param node: The node; its parameters are declared.
+    :param slot: Where its network is.
+    """
+
+    def __init__(self, node: Node, slot: ModelSlot) -> None:
+        self._node = node
+        self._slot = slot
+        self._timer: Any = None
+        self._seen: tuple[int, ...] | None = None
+        self._failed: set[str] = set()  # a person who uses one again gets no second trial
+        self._going_back: threading.Thread | None = None
+        self._due_s = -math.inf
+        self._trial = TrialWindow(self._trial_settings())
+        self.rolled_back = ''
+
+    def open(self) -> None:
+        """Begin to watch."""
+        self._seen = None
+        self._timer = self._node.create_timer(
+            PERIOD_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Stop watching; a rollback in work ends first."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+        if self._going_back is not None:
+            self._going_back.join()
+
+    @property
+    def model(self) -> str:
+        """Return the model, or the folder of versions, that the node is to run."""
+        setting = self._node.get_parameter
+        return setting('versions').value or setting('model').value
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the folder of versions that the node runs, or None if it runs no such folder."""
+        folder = Path(self.model).expanduser()
+        return folder if (folder / model_directory.POINTER).is_file() else None
+
+    @property
+    def trial(self) -> str:
+        """Return how far the trial of a version is; '' if none is on trial."""
+        version = self._trial.on_trial
+        if not version:
+            return ''
+        done, frames = self._trial.progress()
+        return f'version {version} is on trial: {done} of {frames} frames'
+
+    def on_swap(self, segmenter: Segmenter) -> None:
+        """
+        Begin a trial if a newer version took over; called from several threads.
+
+        :param segmenter: The network that serves from now on.
+        """
+        before, new = self._slot.previous, segmenter.directory
+        self._trial.end()
+        self.rolled_back = ''
+        if (before is not None and self.is_following and new.parent == self.folder
+                and before.directory.parent == new.parent and before.directory.name < new.name
+                and new.name not in self._failed):
+            self._trial.begin(before.directory.name, new.name)
+
+    def on_answer(self, segmenter: Segmenter, camera: str, answer: Segmentation) -> None:
+        """
+        Take a frame that was answered; called from the worker's thread.
+
+        :param segmenter: The network that answered.
+        :param camera: The frame's camera.
+        :param answer: The answer.
+        """
+        if self.is_following:
+            self._trial.add(segmenter.directory.name, camera, FrameScores.of(
+                answer.labels, entropy=answer.mean_entropy, confidence=answer.mean_confidence))
+
+    @property
+    def is_following(self) -> bool:
+        """Return whether the node is to load the version in use when it changes."""
+        return self._node.get_parameter('follow_versions').value
+
+    def go_back(self, done: Callable[[bool, str], None], **reason: Any) -> None:
+        """
+        Let the pointer name the version before, and serve it, in a thread.
+
+        :param done: Called in the thread with whether it serves, and what there is to say.
+        :param reason: Passed on to `ModelVersions.rollback`.
+        """
+        versions = ModelVersions(self.folder)
+
+        def run() -> None:
+            try:
+                version = versions.rollback(**reason)
+            except (InputError, OSError) as error:
+                done(False, str(error))
+                return
+            previous = self._slot.previous
+            if previous is not None and previous.directory == version.directory:
+                self._slot.rollback()
+                done(True, '')
+            else:
+                self._slot.swap(str(versions.folder), lambda fault: done(not fault, fault))
+        self._going_back = threading.Thread(target=run, name='going_back', daemon=True)
+        self._going_back.start()
+
+    def _poll(self) -> None:
+        is_going_back = self._going_back is not None and self._going_back.is_alive()
+        if not self.is_following or self._slot.current is None or is_going_back:
+            return
+        self._trial.change(self._trial_settings())
+        self._judge()
+        self._follow()
+
+    def _judge(self) -> None:
+        fault = self._trial.fault()
+        if not fault or time.monotonic() < self._due_s:
+            return
+        version = self._trial.on_trial
+        self._failed.add(version)
+
+        def done(is_served: bool, message: str) -> None:
+            if is_served:
+                self.rolled_back = f'version {version} was rolled back: {fault}'
+                self._node.get_logger().warning(self.rolled_back)
+            else:
+                self._due_s = time.monotonic() + RETRY_S
+                self._node.get_logger().error(
+                    f'version {version} does worse ({fault}) but cannot be rolled back: '
+                    f'{message}')
+        self.go_back(done, reason=f'On trial, {fault}.', only_from=version)
+
+    def _follow(self) -> None:
+        folder = self.folder
+        if folder is None:
+            return
+        try:
+            status = os.stat(folder / model_directory.POINTER)
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen == self._seen:
+                return
+            self._seen = seen
+            name = model_directory.read_pointer(folder)[0]
+        except (InputError, OSError) as error:
+            self._node.get_logger().error(str(error), throttle_duration_sec=RETRY_S)
+            return
+        if self._slot.current.directory != folder / name:
+            self._node.get_logger().info(f'version {name} is in use now; loading it')
+            self._slot.swap(str(folder), self._report)
+
+    def _report(self, fault: str) -> None:
+        if fault:
+            self._node.get_logger().error(f'the version before still serves: {fault}')
+        else:
+            self._node.get_logger().info(
+                f'version {self._slot.current.directory.name} took over')
+
+    def _trial_settings(self) -> TrialSettings:
+        return TrialSettings(**{
+            name: self._node.get_parameter(f'trial_{name}').value
+            for name in ('frames', 'max_entropy_gain', 'max_confidence_drop',
+                         'max_label_change')})

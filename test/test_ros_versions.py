@@ -1,0 +1,220 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The segmentation node follows a folder of versions, and goes back from one that does worse."""
+
+from __future__ import annotations
+
+import time
+
+from bkd_core.adaptation import ModelVersions
+from bkd_core.adaptation.versions import BY_A_PERSON
+from bkd_core.model_directory import ONNX, read_spec, write_spec
+from fixtures_models import write_tiny_model
+import numpy as np
+import onnx
+from onnx import numpy_helper
+import pytest
+
+pytest.importorskip('rclpy')
+
+from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
+from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from fixtures_ros import node_process, parameter, probe  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from test_ros_node_control import painted, Remote  # noqa: E402
+
+FRAMES = 8
+TRIAL = parameter('trial_frames', FRAMES)
+PICK_UP_S = 2.0
+
+
+def write_changed_model(directory, change, *, name):
+    """Write a tiny model whose last layer is changed; `change` gets its weight and bias."""
+    write_tiny_model(directory, name=name)
+    model = onnx.load(directory / ONNX)
+    values = {item.name: item for item in model.graph.initializer}
+    for key in ('weight', 'bias'):
+        array = change(key, numpy_helper.to_array(values[key]).copy())
+        values[key].CopyFrom(numpy_helper.from_array(array.astype(np.float32), key))
+    onnx.save(model, directory / ONNX)
+    write_spec(directory, read_spec(directory))
+    return directory
+
+
+def doubt(key, array):
+    """Make a network that is sure of nothing."""
+    return array * 1e-3
+
+
+def sees_one_class(key, array):
+    """Make a network that is sure of the first class everywhere."""
+    if key == 'bias':
+        array[0] += 1e4
+    return array
+
+
+class Robot(Remote):
+    """A node on a folder of versions, its camera, and what it says of its model."""
+
+    def __init__(self, ears, namespace, node, versions):
+        super().__init__(ears, namespace)
+        self.node, self.versions = node, versions
+        node.wait_for(f'labels {namespace}/image')
+        self.labels = ears.subscribe(Image, f'{namespace}/segmentation_node/labels', OUTPUT_QOS)
+        self.diagnoses = ears.subscribe(DiagnosticArray, '/diagnostics', 10)
+        self.camera = ears.publisher(Image, f'{namespace}/image', INPUT_QOS)
+        self.sent = []
+
+    def film(self, condition, what):
+        """Send a frame at a time, each once the one before is answered, until a condition."""
+        def step():
+            if not self.sent or self.is_answered() or time.monotonic() > self.due:
+                message = rgb_to_image(painted(seed=len(self.sent)), self.header())
+                self.sent.append(message.header.stamp.sec)
+                self.camera.publish(message)
+                self.due = time.monotonic() + 5.0  # it may have been lost
+            return condition()
+        self.ears.wait_until(step, what)
+
+    def is_answered(self):
+        return bool(self.labels) and self.labels[-1].header.stamp.sec == self.sent[-1]
+
+    def film_frames(self, count):
+        end = len(self.labels) + count
+        self.film(lambda: len(self.labels) >= end, f'{count} frames')
+
+    def model_status(self):
+        name = f'{self.name.lstrip("/")}: model'
+        found = [item for array in self.diagnoses for item in array.status if item.name == name]
+        return found[-1] if found else DiagnosticStatus()
+
+    def served(self):
+        """Return the number of the version that serves, by the newest diagnosis."""
+        values = {pair.key: pair.value for pair in self.model_status().values}
+        return int(values.get('directory', '/0').rpartition('/')[2][:6])
+
+    def add(self, model):
+        """Add a version and use it, as a round does."""
+        version = self.versions.add(model, is_accepted=True, reason='The gate liked it.')
+        return self.versions.use(version.name)
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Return a function that writes a model."""
+    def write(name, change=lambda key, array: array):
+        return write_changed_model(tmp_path / 'models' / name, change, name=name)
+    return write
+
+
+@pytest.fixture
+def start(tmp_path, models):
+    """Return a function that starts a node on a folder of versions, begun from a model."""
+    opened = []
+
+    def run(namespace, *more):
+        versions = ModelVersions(tmp_path / 'versions')
+        context = node_process(
+            'segmentation_node', tmp_path / 'log', '-r', f'__ns:={namespace}',
+            *parameter('model', models('first')), *parameter('versions', versions.folder),
+            *TRIAL, *more)
+        node = context.__enter__()
+        opened.append(context)
+        ears = probe()
+        opened.append(ears)
+        return Robot(ears.__enter__(), namespace, node, versions)
+    yield run
+    for context in reversed(opened):
+        context.__exit__(None, None, None)
+
+
+def test_a_new_version_is_picked_up_at_once_and_no_frame_is_lost(start, models):
+    robot = start('/follows')
+    assert robot.versions.in_use().number == 1
+    robot.film_frames(FRAMES)
+    new = robot.add(models('second'))
+    changed = time.monotonic()
+    robot.film(lambda: f'version {new.name} is in use now' in robot.node.output(), 'the pick-up')
+    assert time.monotonic() - changed < PICK_UP_S
+    robot.film(lambda: robot.served() == 2, 'the second version')
+    robot.film_frames(FRAMES + 1)
+    robot.film(lambda: 'on trial' not in robot.model_status().message, 'the end of the trial')
+    assert robot.model_status().level == DiagnosticStatus.OK
+    # One frame was sent at a time, so every one of them has an answer.
+    answered = [message.header.stamp.sec for message in robot.labels]
+    assert set(robot.sent[:-1]) <= set(answered) and len(set(answered)) == len(answered)
+    assert [version.state for version in robot.versions.list()] == ['accepted', 'in use']
+    assert robot.node.stop() == 0 and 'Traceback' not in robot.node.output()
+
+
+def test_a_person_goes_back_and_the_node_stays_there(start, models):
+    robot = start('/back')
+    robot.film_frames(1)
+    second = robot.add(models('second'))
+    robot.film(lambda: robot.served() == 2, 'the second version')
+    answer = robot.call(Trigger, 'rollback')
+    assert answer.success and '000001-' in answer.message
+    assert robot.versions.in_use().number == 1
+    assert robot.versions.find(second.name).reason == BY_A_PERSON
+    swaps = robot.node.output().count('took over')
+    robot.diagnoses.clear()
+    robot.film(lambda: len(robot.diagnoses) > 3 and robot.served() == 1, 'the first version')
+    assert robot.node.output().count('took over') == swaps
+    answer = robot.call(Trigger, 'rollback')
+    assert not answer.success and 'no whole version before' in answer.message
+    refused = robot.set_parameter('model', 'default')
+    assert not refused.successful and 'bkd versions' in refused.reason
+
+
+@pytest.mark.parametrize(('name', 'change', 'fault'), [
+    ('doubting', doubt, 'the mean entropy over'),
+    ('stubborn', sees_one_class, 'of the pixels have another class')])
+def test_a_version_that_does_worse_is_left_and_marked(name, change, fault, start, models):
+    robot = start(f'/{name}')
+    robot.film_frames(FRAMES)
+    bad = robot.add(models(name, change))
+    robot.film(
+        lambda: robot.model_status().level == DiagnosticStatus.WARN, 'the warning')
+    message = robot.model_status().message
+    assert message.startswith(f'version {bad.name} was rolled back') and fault in message
+    assert robot.served() == 1 and robot.versions.in_use().number == 1
+    marked = robot.versions.find(bad.name)
+    assert marked.state == 'rolled back' and fault in marked.reason
+    assert message in robot.node.output()
+    # A person who insists gets it, and the node does not argue again.
+    robot.versions.use(bad.name)
+    robot.film(lambda: robot.served() == 2, 'the bad version')
+    robot.film_frames(2 * FRAMES)
+    assert robot.versions.in_use().number == 2
+    robot.film(lambda: robot.model_status().level == DiagnosticStatus.OK, 'no more warning')
+
+
+def test_a_node_that_is_told_not_to_follow_takes_a_version_when_it_is_asked(start, models):
+    robot = start('/waits', *parameter('follow_versions', 'false'))
+    robot.film_frames(1)
+    robot.add(models('doubting', doubt))
+    robot.film(lambda: len(robot.diagnoses) > 3, 'some seconds')
+    assert robot.served() == 1
+    assert '000002-' in robot.call(Trigger, 'reload').message
+    robot.film_frames(2 * FRAMES)
+    assert robot.versions.in_use().number == 2
+
+
+def test_a_damaged_pointer_or_version_leaves_the_node_as_it_is(start, models):
+    robot = start('/damaged')
+    robot.film_frames(1)
+    new = robot.versions.add(models('second'), is_accepted=True, reason='better')
+    pointer = robot.versions.folder / 'in_use'
+    pointer.write_text('nonsense\n')
+    robot.film(lambda: 'in_use: damaged' in robot.node.output(), 'the error')
+    (new.directory / ONNX).write_bytes(b'torn')
+    pointer.write_text(f'{new.name}\n')
+    robot.film(lambda: robot.model_status().level == DiagnosticStatus.WARN, 'the warning')
+    assert 'still serves the model before' in robot.model_status().message
+    assert robot.served() == 1
+    robot.film_frames(2)
+    robot.versions.use('1')
+    good = robot.add(models('third'))
+    robot.film(lambda: robot.served() == good.number, 'the third version')
