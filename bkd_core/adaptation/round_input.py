@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bkd_core import model_directory
+from bkd_core.adaptation.memory import Memory, open_memory
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.target_frames import (
     keep_frames,
@@ -29,7 +30,7 @@ import numpy as np
 
 # One replay frame in this many is held back for the gate.
 _GATE_SHARE = 4
-_FRAMES = 'frames'
+FRAMES = 'frames'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class RoundInput:
     :param replay_training: Labelled source frames to learn from.
     :param replay_gate: Others, for the gate.
     :param labelled: Labelled target frames, if some are given.
+    :param memory: Frames of earlier domains that the version in use carries, if they are to be
+        used.
     :param source_config: The source, for the record.
     :param target_config: The target, for the record.
     """
@@ -94,6 +97,7 @@ class RoundInput:
     replay_training: SegmentationDataset
     replay_gate: SegmentationDataset
     labelled: SegmentationDataset | None
+    memory: Memory | None
     source_config: DataConfig
     target_config: DataConfig
 
@@ -115,10 +119,12 @@ class RoundInput:
             open_replay(replay, label_space=spec.label_space), replay,
             max_gate=task.settings.max_held_back)
         names = tuple(str(path) for path in task.sources)
+        memory = open_memory(parent, label_space=spec.label_space)
         return cls(
             spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
             source_names=names, replay_training=training, replay_gate=gate,
-            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / _FRAMES),
+            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / FRAMES),
+            memory=memory if task.settings.memory_frames else None,
             source_config=DataConfig(
                 name='image_folder', root=str(task.replay or REPLAY),
                 options={'label_space': gate.label_space.name}),

@@ -106,6 +106,16 @@ def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> Non
                     'warnings say why')
 
 
+def frame_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """
+    Return the JPEG files that `keep_frames` wrote: those to adapt to, and those held back.
+
+    :param folder: Where they are.
+    """
+    return tuple(
+        sorted(folder.glob(f'{part}/*.jpg')) for part in (_ADAPTING, f'{_BLOCK}*'))
+
+
 def read_frames(folder: Path, *, label_space: LabelSpace) -> TargetFrames:
     """
     Return the frames that `keep_frames` copied.

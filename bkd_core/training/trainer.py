@@ -18,7 +18,13 @@ from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.loader import make_loader
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
-from bkd_core.methods import build_method, METHODS, PhotometricAugmentation, SharedMaps
+from bkd_core.methods import (
+    build_method,
+    METHODS,
+    PhotometricAugmentation,
+    Rehearsal,
+    SharedMaps,
+)
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -43,14 +49,17 @@ class Trainer:
         ModuleList of several, or None.
     :param initial: Network whose weights the student starts from, or None.
     :param soft_labels: Soft labels that an earlier run of the same teacher kept, or None.
+    :param rehearsal: What the network must not forget, learnt again beside the method.
     """
 
     def __init__(
         self, config: TrainingConfig, *, directory: Path, source: SegmentationDataset,
         target: SegmentationDataset | None = None, teacher: nn.Module | None = None,
         initial: nn.Module | None = None, soft_labels: SharedMaps | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.config = config
+        self.rehearsal = rehearsal
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.device = choose_device(config.device)
@@ -118,6 +127,8 @@ class Trainer:
             self.optimizer, self.config.optimizer, step=self.step, steps=self.config.steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_autocast):
             losses = self.method.losses(batch)
+            if self.rehearsal is not None:
+                losses['memory'] = self.rehearsal.loss(self.method, step=self.step)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))
         self._require_finite({f"loss term '{name}'": value for name, value in values.items()})
         self.optimizer.zero_grad(set_to_none=True)
