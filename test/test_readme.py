@@ -49,8 +49,8 @@ def sections(text: str, title: str) -> str:
 GROUPS = {'bag', 'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
-    'benchmark latency', 'benchmark node', 'benchmark selection', 'benchmark shift',
-    'benchmark training', 'bag info', 'bag frames', 'bag extract', 'versions', 'adapt')
+    'benchmark online', 'benchmark latency', 'benchmark node', 'benchmark selection',
+    'benchmark shift', 'benchmark training', 'bag info', 'bag frames', 'bag extract', 'versions', 'adapt')
 
 
 def subcommands(*group: str) -> list[str]:

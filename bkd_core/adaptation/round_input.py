@@ -30,6 +30,8 @@ import numpy as np
 
 # One replay frame in this many is held back for the gate.
 _GATE_SHARE = 4
+# What ten target frames in a row leave: two, beside those held back, are used for nothing.
+_MIN_TARGET = 8
 FRAMES = 'frames'
 
 
@@ -155,7 +157,14 @@ def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
             sequences, max_adapting=task.settings.max_frames,
             max_held_back=task.settings.max_held_back)
         keep_frames(frames, folder, input_height=spec.input_height)
-    return read_frames(folder, label_space=spec.label_space)
+    frames = read_frames(folder, label_space=spec.label_space)
+    count = len(frames.adapting) + sum(map(len, frames.held_back))
+    if count < _MIN_TARGET:
+        raise InputError(
+            f'{", ".join(map(str, task.sources))}: {count} usable target frames are left to adapt '
+            f'to and to hold back; expected at least {_MIN_TARGET}, which 10 in a row leave. '
+            'Record more')
+    return frames
 
 
 def _require_same_classes(spec: ModelSpec, teacher: Path) -> None:
