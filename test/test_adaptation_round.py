@@ -278,6 +278,57 @@ def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_origin
     assert seen == [('teacher', '000002', '000001', 'anchored_self_training')] * 2
 
 
+def test_the_next_round_also_learns_what_the_version_in_use_knew_of_earlier_frames(
+        finished, target, tmp_path, monkeypatch):
+    with_memory = replace(SETTINGS, memory_frames=8)
+    task = task_of(finished[0].model, target, tmp_path / 'versions', settings=with_memory)
+    run_stages_from(finished, task, monkeypatch)
+    first = run_round(task).version
+    assert first.state == 'in use'
+    carried = first.directory / 'memory'
+    assert len(os.listdir(carried / 'adapting')) == 6 and len(
+        os.listdir(carried / 'held_back')) == 2
+    assert {path.name[:6] for path in carried.glob('*/*')} == {'000001'}
+    monkeypatch.undo()
+    seen = []
+    original = Trainer.train_step
+
+    def train_step(self, batch):
+        losses = original(self, batch)
+        seen.append(('memory' in losses, self.rehearsal is not None))
+        return losses
+    monkeypatch.setattr(Trainer, 'train_step', train_step)
+    short = replace(with_memory, teacher_steps=3, student_steps=6)
+    outcome = run_round(replace(task, settings=short))
+    assert seen == [(True, True)] * 9
+    assert outcome.decision.criteria[-1].name == 'memory_drop'
+    assert 0 <= outcome.after.memory_kept <= 1 and outcome.before.memory_kept == 1
+    values = json.loads((outcome.version.directory / 'report.json').read_text())
+    assert values['num_memory'] == 6
+    # Only what was learnt by the version in use is remembered with it.
+    has_memory = (outcome.version.directory / 'memory').is_dir()
+    assert has_memory == outcome.decision.is_accepted
+
+
+def test_without_the_setting_no_frame_travels_and_none_is_used(
+        finished, target, tmp_path, monkeypatch):
+    assert not (finished[1].version.directory / 'memory').exists()
+    task = task_of(
+        finished[0].model, target, tmp_path / 'versions',
+        settings=replace(SETTINGS, memory_frames=8))
+    run_stages_from(finished, task, monkeypatch)
+    run_round(task)
+    seen = []
+
+    def train(self, name, directory, config, *, start, fixed):
+        seen.append(self.rehearsal(config))
+        raise KeyboardInterrupt
+    monkeypatch.setattr(round_module.Round, 'train', train)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(replace(task, settings=SETTINGS))
+    assert seen == [None]
+
+
 def test_an_unfinished_round_is_not_mixed_with_another_one(model, target, tmp_path, monkeypatch):
     task = task_of(model, target, tmp_path / 'versions')
     stop_at(monkeypatch, 0)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The generated streets: repeatable, exactly labelled, two looks, a drive that moves on."""
+"""The generated streets: repeatable, exactly labelled, several looks, a drive that moves on."""
 
 from __future__ import annotations
 
@@ -122,6 +122,18 @@ def test_the_two_looks_differ_in_light_and_noise():
         noise[domain] = np.std((image - cv2.GaussianBlur(image, (0, 0), 1.5))[sky])
     assert light['source'] > light['target'] + 8
     assert noise['target'] > 2 * noise['source']  # clouds are structure, not noise
+
+
+def test_night_and_fog_are_the_targets_streets_in_another_light():
+    light, shares = {}, {}
+    for domain in ('target', 'night', 'fog'):
+        frames = make(domain, size=(180, 320))
+        light[domain] = np.mean([frames.image(index) for index in (0, 210, 420)])
+        labels = np.stack([frames.labels(index) for index in (0, 210, 420)])
+        shares[domain] = np.bincount(labels.ravel(), minlength=9) / labels.size
+    assert light['night'] < 0.6 * light['target'] < light['fog']
+    assert all((share > 0).all() for share in shares.values())
+    assert np.abs(shares['night'] - shares['fog']).max() < 0.25
 
 
 def test_the_target_is_a_drive_and_the_source_is_not():

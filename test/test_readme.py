@@ -49,9 +49,9 @@ def sections(text: str, title: str) -> str:
 GROUPS = {'bag', 'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
-    'benchmark latency', 'benchmark node', 'benchmark selection', 'benchmark shift',
-    'benchmark students', 'benchmark training', 'bag info', 'bag frames', 'bag extract',
-    'versions', 'adapt')
+    'benchmark online', 'benchmark latency', 'benchmark node', 'benchmark selection',
+    'benchmark shift', 'benchmark students', 'benchmark training', 'bag info', 'bag frames',
+    'bag extract', 'versions', 'adapt')
 
 
 def subcommands(*group: str) -> list[str]:

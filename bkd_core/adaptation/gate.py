@@ -43,6 +43,10 @@ class GateSettings:
     :param min_entropy_ratio: Mean entropy relative to the student in use. Adaptation makes a
         network surer, and distillation asks for it; a tenth of the entropy is certainty about
         everything.
+    :param max_memory_drop: Share of what the student in use was sure of on frames of earlier
+        domains that may get another label. If 19 of 20 such pixels were right, more than a
+        tenth is a loss for certain: at best the wrong twentieth is mended, and more right
+        pixels than that are ruined. Were fewer of them right, a tenth would be too strict.
     :param min_labelled_frames: Fewer labelled target frames than this say nothing; more are
         used if they are given.
     :param min_confidence: Probability, by bootstrap over the labelled target frames, with which
@@ -58,6 +62,7 @@ class GateSettings:
     min_class_share: float = 0.01
     lost_class_fraction: float = 0.1
     min_entropy_ratio: float = 0.1
+    max_memory_drop: float = 0.1
     min_labelled_frames: int = 5
     min_confidence: float = 0.9
     num_resamples: int = 2000
@@ -85,6 +90,8 @@ class StudentScores:
     :param mean_entropy: Mean entropy on the held-back target frames, nats.
     :param class_shares: Share of the held-back target's pixels that each class got.
     :param num_frames: Held-back target frames.
+    :param memory_kept: Share of the pixels that the student in use was sure of, on held-back
+        frames of earlier domains, that got the same label; None without such frames.
     :param labelled_counts: (N, C, C + 1) int64, a confusion matrix for each of N labelled target
         frames; None if none are given.
     """
@@ -96,6 +103,7 @@ class StudentScores:
     mean_entropy: float
     class_shares: tuple[float, ...]
     num_frames: int
+    memory_kept: float | None = None
     labelled_counts: np.ndarray | None = None
 
 
@@ -169,6 +177,8 @@ def decide(
         _diversity(before, after, settings),
         _lost_classes(before, after, settings, class_names),
         _entropy(before, after, settings)]
+    if after.memory_kept is not None:
+        criteria.append(_memory(after.memory_kept, settings))
     if before.labelled_counts is not None:
         criteria.append(_labelled(before.labelled_counts, after.labelled_counts, settings))
     return Decision(
@@ -228,6 +238,13 @@ def _entropy(before: StudentScores, after: StudentScores, settings: GateSettings
         'entropy_ratio', _ratio(after.mean_entropy, before.mean_entropy), 'at least',
         settings.min_entropy_ratio,
         f'Mean entropy {before.mean_entropy:.3f} -> {after.mean_entropy:.3f} nats')
+
+
+def _memory(kept: float, settings: GateSettings) -> Criterion:
+    return _criterion(
+        'memory_drop', 1 - kept, 'at most', settings.max_memory_drop,
+        f'Of what the student in use was sure of on frames of earlier domains, {100 * kept:.1f} % '
+        'keeps its label')
 
 
 def _labelled(before: np.ndarray, after: np.ndarray, settings: GateSettings) -> Criterion:

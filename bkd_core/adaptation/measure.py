@@ -17,6 +17,9 @@ import numpy as np
 
 # Of the changed view: as much as a cloud before the sun, and nothing that clips a frame.
 _BRIGHTNESS = 0.8
+# Probability from which on a student counts as sure of a pixel, and the same in a confidence map.
+SURE = 0.9
+_SURE_VALUE = math.ceil(255 * SURE)
 Segment = Callable[[np.ndarray], Segmentation]
 
 
@@ -104,6 +107,28 @@ def measure_student(
         class_shares=watched.class_shares,
         num_frames=sum(len(block) for block in blocks),
         labelled_counts=None if labelled is None else counts_by_frame(student, labelled))
+
+
+def kept_share(
+    student: Segmenter, *, before: Segmenter, memory: SegmentationDataset,
+) -> float:
+    """
+    Return the share of the pixels that one student was sure of that another one labels alike.
+
+    :param student: The other one.
+    :param before: The one whose answers count, where its probability is at least `SURE`.
+    :param memory: Frames.
+    :return: 0 to 1; NaN if it was sure of no pixel.
+    """
+    alike = sure = 0
+    for index in range(len(memory)):
+        frame = memory.image(index)
+        answer = before(frame)
+        is_sure = answer.confidence >= _SURE_VALUE
+        labels = student(frame, with_confidence=False).labels
+        alike += int((labels == answer.labels)[is_sure].sum())
+        sure += int(is_sure.sum())
+    return alike / sure if sure else math.nan
 
 
 def counts_by_frame(student: Segmenter, labelled: SegmentationDataset) -> np.ndarray:

@@ -30,7 +30,8 @@ _SCORES = {
     'agreement': 'agreement with the teacher, %',
     'consistency': 'agreement with itself in a changed view, %',
     'flicker': 'flicker, % of the pixels from frame to frame',
-    'mean_entropy': 'mean entropy, nats'}
+    'mean_entropy': 'mean entropy, nats',
+    'memory_kept': 'sure pixels of earlier domains that keep their label, %'}
 
 
 def write_round_report(
@@ -103,6 +104,8 @@ def _criteria_table(criteria: Sequence[Criterion]) -> Table:
 def _score_table(before: StudentScores, after: StudentScores) -> Table:
     rows = []
     for name, title in _SCORES.items():
+        if getattr(after, name) is None:
+            continue
         factor, digits = (1, 3) if name == 'mean_entropy' else (100, 1)
         numbers = [factor * getattr(scores, name) for scores in (before, after)]
         rows.append([

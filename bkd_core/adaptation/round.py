@@ -20,7 +20,8 @@ import time
 import bkd_core
 from bkd_core import atomic, model_directory
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
-from bkd_core.adaptation.measure import measure_student
+from bkd_core.adaptation.measure import kept_share, measure_student
+from bkd_core.adaptation.memory import write_memory
 from bkd_core.adaptation.report import round_card, write_round_report
 from bkd_core.adaptation.round_folder import (
     begin_versions,
@@ -30,8 +31,9 @@ from bkd_core.adaptation.round_folder import (
     require_same_round,
     WORK,
 )
-from bkd_core.adaptation.round_input import RoundInput, RoundTask
+from bkd_core.adaptation.round_input import FRAMES, RoundInput, RoundTask
 from bkd_core.adaptation.round_progress import OnProgress
+from bkd_core.adaptation.target_frames import frame_files
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config import (
     AnchoredSelfTrainingConfig,
@@ -44,6 +46,7 @@ from bkd_core.errors import InputError
 from bkd_core.evaluation import measure_reference
 from bkd_core.experiment import commit, write_model
 from bkd_core.inference import Segmenter
+from bkd_core.methods import Rehearsal
 from bkd_core.models import load_network, load_teacher
 from bkd_core.progress import Advance, progress_bar
 from bkd_core.training import choose_device, Trainer
@@ -84,10 +87,13 @@ def run_round(
     on_progress('input', 0, 0)
     versions = ModelVersions(task.output)
     parent = begin_versions(versions, task.model)
-    if task.settings.max_megabytes * 1e6 < 5 * parent.num_bytes:
+    num_bytes = parent.num_bytes
+    if task.settings.memory_frames:
+        num_bytes += task.settings.memory_disk_megabytes * 1_000_000
+    if task.settings.max_megabytes * 1e6 < 5 * num_bytes:
         raise InputError(
             f'max_megabytes: got {task.settings.max_megabytes}; expected room for five versions '
-            f'of {parent.num_bytes / 1e6:.1f} MB')
+            f'of {num_bytes / 1e6:.1f} MB')
     work = versions.folder / WORK
     with only_round(work):
         if task.restart:
@@ -212,7 +218,8 @@ class Round:
             target=given.frames.adapting, initial=load_network(start),
             teacher=load_teacher(
                 fixed, label_space=given.spec.label_space,
-                input_height=config.model.input_height, device=choose_device(config.device)))
+                input_height=config.model.input_height, device=choose_device(config.device)),
+            rehearsal=self.rehearsal(config))
         network = self.run_trainer(trainer, name)
         spec = replace(model_directory.read_spec(start), files={})
         write_model(directory, network, spec, config, given.frames.adapting)
@@ -242,6 +249,21 @@ class Round:
         return Segmenter.load(
             directory, runtime='onnxruntime', num_threads=self.task.threads)
 
+    def rehearsal(self, config: TrainingConfig) -> Rehearsal | None:
+        """
+        Return what the version in use said about earlier domains, if it carries frames of them.
+
+        :param config: The run's settings.
+        """
+        if self.given.memory is None:
+            return None
+        return Rehearsal(
+            self.given.memory.adapting, load_teacher(
+                self.parent.directory, label_space=self.given.spec.label_space,
+                input_height=config.model.input_height, device=choose_device(config.device)),
+            config, weight=self.settings.lambda_memory,
+            max_bytes=self.settings.cache_megabytes * 1_000_000)
+
     def measure(self, teacher: Path, student: Path) -> tuple[StudentScores, StudentScores]:
         """
         Measure the student in use and the new one on the same frames.
@@ -261,7 +283,12 @@ class Round:
                 scores.append(measure_student(
                     self.segmenter(directory), teacher=reference, replay=given.replay_gate,
                     blocks=given.frames.held_back, labelled=given.labelled, progress=progress))
-        return scores[0], scores[1]
+        if given.memory is None:
+            return scores[0], scores[1]
+        kept = kept_share(
+            self.segmenter(student), before=self.segmenter(self.parent.directory),
+            memory=given.memory.held_back)
+        return replace(scores[0], memory_kept=1.0), replace(scores[1], memory_kept=kept)
 
     def describe(
         self, student: Path, before: StudentScores, after: StudentScores, decision: Decision,
@@ -282,12 +309,15 @@ class Round:
         if replay.is_dir():
             with atomic.directory(student / REPLAY) as folder:
                 shutil.copytree(replay, folder, dirs_exist_ok=True)
+        if self.settings.memory_frames and decision.is_accepted:
+            self.remember(student)
         facts = {
             'model': self.given.spec.name, 'parent': self.parent.name,
             'original': self.original.name, 'sources': self.given.source_names,
             'num_adapting': len(self.given.frames.adapting),
             'num_replay': len(self.given.replay_training),
             'num_replay_gate': len(self.given.replay_gate),
+            'num_memory': len(self.given.memory.adapting) if self.given.memory else 0,
             'settings': asdict(self.settings), 'seconds': round(seconds, 1),
             'bkd_ros': bkd_core.__version__, 'commit': commit(),
             'device': str(choose_device(self.settings.device))}
@@ -300,6 +330,20 @@ class Round:
         atomic.write_text(
             student / model_directory.CARD,
             round_card(self.given.spec.name, self.given.config, values, decision))
+
+    def remember(self, student: Path) -> None:
+        """
+        Let a student carry some of the frames that it and the versions before it learnt from.
+
+        :param student: Its model directory.
+        """
+        settings = self.settings
+        adapting, held_back = frame_files(self.work / FRAMES)
+        write_memory(
+            student, before=self.parent.directory, round_name=self.parent.name[:6],
+            frames={'adapting': adapting, 'held_back': held_back},
+            max_frames=settings.memory_frames, seed=settings.seed,
+            max_bytes=settings.memory_disk_megabytes * 1_000_000)
 
     def keep(self, student: Path, decision: Decision) -> Version:
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bkd_core import model_directory
+from bkd_core.adaptation.memory import Memory, open_memory
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.target_frames import (
     keep_frames,
@@ -29,7 +30,9 @@ import numpy as np
 
 # One replay frame in this many is held back for the gate.
 _GATE_SHARE = 4
-_FRAMES = 'frames'
+# What ten target frames in a row leave: two, beside those held back, are used for nothing.
+_MIN_TARGET = 8
+FRAMES = 'frames'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class RoundInput:
     :param replay_training: Labelled source frames to learn from.
     :param replay_gate: Others, for the gate.
     :param labelled: Labelled target frames, if some are given.
+    :param memory: Frames of earlier domains that the version in use carries, if they are to be
+        used.
     :param source_config: The source, for the record.
     :param target_config: The target, for the record.
     """
@@ -96,6 +101,7 @@ class RoundInput:
     replay_training: SegmentationDataset
     replay_gate: SegmentationDataset
     labelled: SegmentationDataset | None
+    memory: Memory | None
     source_config: DataConfig
     target_config: DataConfig
 
@@ -117,10 +123,12 @@ class RoundInput:
             open_replay(replay, label_space=spec.label_space), replay,
             max_gate=task.settings.max_held_back)
         names = tuple(str(path) for path in task.sources)
+        memory = open_memory(parent, label_space=spec.label_space)
         return cls(
             spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
             source_names=names, replay_training=training, replay_gate=gate,
-            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / _FRAMES),
+            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / FRAMES),
+            memory=memory if task.settings.memory_frames else None,
             source_config=DataConfig(
                 name='image_folder', root=str(task.replay or REPLAY),
                 options={'label_space': gate.label_space.name}),
@@ -151,7 +159,14 @@ def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
             sequences, max_adapting=task.settings.max_frames,
             max_held_back=task.settings.max_held_back)
         keep_frames(frames, folder, input_height=spec.input_height)
-    return read_frames(folder, label_space=spec.label_space)
+    frames = read_frames(folder, label_space=spec.label_space)
+    count = len(frames.adapting) + sum(map(len, frames.held_back))
+    if count < _MIN_TARGET:
+        raise InputError(
+            f'{", ".join(map(str, task.sources))}: {count} usable target frames are left to adapt '
+            f'to and to hold back; expected at least {_MIN_TARGET}, which 10 in a row leave. '
+            'Record more')
+    return frames
 
 
 def _require_same_classes(spec: ModelSpec, teacher: Path) -> None:

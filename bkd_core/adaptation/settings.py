@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from bkd_core.adaptation.gate import GateSettings
 from bkd_core.errors import InputError
 
+# Of fewer frames none is left for the gate.
+_MIN_MEMORY = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundSettings:
@@ -27,6 +30,15 @@ class RoundSettings:
     :param student_learning_rate: Its peak rate.
     :param max_frames: Target frames that are learnt from, at most, evenly spaced in time.
     :param max_held_back: Target frames that the gate looks at, at most.
+    :param memory_frames: Frames of all domains so far that travel with an accepted version, as
+        equally many of each round as there are; the next round learns on three quarters of them
+        from the soft labels of the version in use (see `bkd_core.methods.rehearsal`), its gate
+        looks at the others. 0, the default, stores none and uses none: they are pictures that
+        the robot's camera took, a version is made to be passed on, and to have that is for its
+        owner to decide. 40 is a start.
+    :param memory_disk_megabytes: What these frames may take up in a version.
+    :param lambda_memory: Weight of the divergence from the version in use on them; with 1 a
+        stored frame weighs as much as one of the new domain.
     :param checkpoint_steps: A stopped round loses fewer steps than this.
     :param cache_megabytes: Memory for the teacher's soft labels.
     :param seed: Everything random follows from it.
@@ -44,6 +56,9 @@ class RoundSettings:
     student_learning_rate: float = 2e-4
     max_frames: int = 200
     max_held_back: int = 40
+    memory_frames: int = 0
+    memory_disk_megabytes: int = 20
+    lambda_memory: float = 1.0
     checkpoint_steps: int = 10
     cache_megabytes: int = 500
     seed: int = 0
@@ -55,7 +70,12 @@ class RoundSettings:
         """Check what the training's own settings do not."""
         for name, least in (
                 ('teacher_steps', 1), ('student_steps', 1), ('max_frames', 1),
-                ('max_held_back', 2), ('max_megabytes', 1)):
+                ('max_held_back', 2), ('max_megabytes', 1), ('memory_disk_megabytes', 1),
+                ('lambda_memory', 0)):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f'{name}: got {value}; expected at least {least}')
+        if self.memory_frames != 0 and self.memory_frames < _MIN_MEMORY:
+            raise InputError(
+                f'memory_frames: got {self.memory_frames}; expected 0, for none, or at least '
+                f'{_MIN_MEMORY}')

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 from bkd_core import atomic
+from bkd_core.adaptation.frame_quality import FrameQuality, QualityConfig
 from bkd_core.datasets import build_dataset
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.frame_store import FORMAT_FILE, StoredFrames
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 NUM_BLOCKS = 10
 _MIN_FRAMES = 6
+# What is given is not judged, but a frame of which next to nothing is neither black nor white
+# teaches nothing: a covered or dead camera, which no score without labels tells from a quiet one.
+_SHOWS_NOTHING = QualityConfig(min_sharpness=0, max_dark=0.99, max_bright=0.99, min_difference=0)
 # A block in the middle of each half of the time, so that what both halves showed is asked for.
 _HELD_BACK = (2, 7)
 _ADAPTING, _BLOCK = 'adapting', 'held_back_'
@@ -78,7 +82,8 @@ def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> Non
     """
     Copy the frames of a round, so that it can go on while a store takes in others.
 
-    A frame that can't be read, such as one that gave way in a store meanwhile, is left out.
+    A frame that can't be read, such as one that gave way in a store meanwhile, or that shows
+    nothing, is left out.
 
     :param frames: The frames.
     :param folder: Where they go.
@@ -92,18 +97,39 @@ def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> Non
             (temporary / name).mkdir()
             count = 0
             for index in range(len(part)):
-                try:
-                    image = shrink_frame(part.image(index), input_height)
-                except InputError as error:
-                    logger.warning('a target frame is left out: %s', error)
-                    continue
-                count += 1
-                (temporary / name / f'{part.name(index)}.jpg').write_bytes(
-                    encode_jpeg(image, quality=JPEG_QUALITY))
+                image = _usable(part, index)
+                if image is not None:
+                    count += 1
+                    (temporary / name / f'{part.name(index)}.jpg').write_bytes(encode_jpeg(
+                        shrink_frame(image, input_height), quality=JPEG_QUALITY))
             if count < (1 if name == _ADAPTING else 2):
                 raise InputError(
-                    f'of {len(part)} target frames ({name}) only {count} could be read; the '
-                    'warnings say why')
+                    f'of {len(part)} target frames ({name}) only {count} can be used, the others '
+                    'cannot be read or show nothing (black or white); the warnings say which')
+
+
+def _usable(frames: SegmentationDataset, index: int) -> np.ndarray | None:
+    """Return a frame, or None, with a warning, where it can't be used."""
+    try:
+        image = frames.image(index)
+    except InputError as error:
+        logger.warning('a target frame is left out: %s', error)
+        return None
+    fault = FrameQuality(_SHOWS_NOTHING).fault(image, '')
+    if fault:
+        logger.warning('target frame %s is left out: it is %s', frames.name(index), fault)
+        return None
+    return image
+
+
+def frame_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """
+    Return the JPEG files that `keep_frames` wrote: those to adapt to, and those held back.
+
+    :param folder: Where they are.
+    """
+    return tuple(
+        sorted(folder.glob(f'{part}/*.jpg')) for part in (_ADAPTING, f'{_BLOCK}*'))
 
 
 def read_frames(folder: Path, *, label_space: LabelSpace) -> TargetFrames:

@@ -33,6 +33,7 @@ class Adapt:
 
         bkd adapt runs/streets/student drive.mcap --output versions
         bkd adapt versions more_frames --labelled ten_labelled_frames
+        bkd adapt versions night_drive.mcap --memory-frames 40
         bkd adapt default drive --topic /camera/image_raw --replay my_source --output versions
     """
 

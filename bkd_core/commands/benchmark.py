@@ -112,6 +112,60 @@ class Search(AdaptationRuns):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Online:
+    """
+    Prove the adaptation rounds of 'bkd adapt', and write RESULTS/online.md.
+
+    round: one round from rendered streets to CamVid's video. ten: ten rounds in a row on it,
+    beside plain entropy minimisation (TENT). gate: forty rounds on generated streets, half of
+    them sabotaged. continual: one target after the other, with and without a memory; streets by
+    day, night and fog, CamVid by day, dusk and day.
+
+    Every round becomes a line in RESULTS/online.jsonl, and the same command goes on after the
+    last one. CamVid and the rendered streets are needed for all but the gate.
+
+    For example:
+
+        bkd benchmark online --dry-run
+        bkd benchmark online --parts gate
+        bkd benchmark online --parts round --seeds 0 1 2 --data-root ~/data
+    """
+
+    parts: tuple[str, ...] = ('round', 'ten', 'gate', 'continual')
+    """What to measure: round, ten, gate, continual."""
+    budget: str = 'cpu'
+    """How long: cpu."""
+    seeds: tuple[int, ...] = (0,)
+    """One chain of rounds for each of them."""
+    threads: int = 0
+    """Processor threads of the training; 0 leaves the choice to torch."""
+    output: Path = Path('runs/online')
+    """Folder of starts, recordings and versions."""
+    results: Path = Path('docs/results')
+    """Folder of the lines, the page and the charts."""
+    data_root: Path | None = None
+    """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
+    dry_run: bool = False
+    """Say what is left and how many minutes that may take, and stop."""
+
+    def run(self) -> None:
+        """Measure."""
+        require_training()
+        from bkd_core.benchmarks import online
+        import torch
+        choice = {'parts': self.parts, 'budget': self.budget, 'seeds': self.seeds}
+        for sentence in online.list_work(self.results, **choice):
+            print(sentence)
+        if self.dry_run:
+            return
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        page = online.run_online(
+            self.results, output=self.output, data_root=find_data_root(self.data_root), **choice)
+        print(f'page: {page}')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """
     Run the ROS 2 node beside one written by hand, and write RESULTS/node.md.
@@ -307,6 +361,7 @@ class Benchmark:
 
         bkd benchmark adaptation --help
         bkd benchmark search --help
+        bkd benchmark online --help
         bkd benchmark node --help
         bkd benchmark latency --help
         bkd benchmark selection --help
@@ -316,7 +371,7 @@ class Benchmark:
     """
 
     what: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[
-        Union[Adaptation, Search, Node, Latency, Selection, Shift, Students, Training]]]
+        Union[Adaptation, Search, Online, Node, Latency, Selection, Shift, Students, Training]]]
 
     def run(self, overrides: list[str]) -> None:
         """

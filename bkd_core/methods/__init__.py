@@ -14,6 +14,7 @@ from bkd_core.methods.fourier_transfer import swap_low_frequencies
 from bkd_core.methods.max_square import MaxSquare
 from bkd_core.methods.method import Method
 from bkd_core.methods.photometric import PhotometricAugmentation
+from bkd_core.methods.rehearsal import Rehearsal
 from bkd_core.methods.self_training import SelfTraining
 from bkd_core.methods.soft_label_cache import SharedMaps, SoftLabelMemory
 from bkd_core.methods.source_only import SourceOnly
@@ -29,7 +30,7 @@ METHODS = {
 }
 
 __all__ = [
-    'build_method', 'Method', 'METHODS', 'PhotometricAugmentation', 'SharedMaps',
+    'build_method', 'Method', 'METHODS', 'PhotometricAugmentation', 'Rehearsal', 'SharedMaps',
     'SoftLabelMemory', 'swap_low_frequencies']
 
 

@@ -23,6 +23,7 @@ from bkd_core.methods import (
     build_method,
     METHODS,
     PhotometricAugmentation,
+    Rehearsal,
     SharedMaps,
     swap_low_frequencies,
 )
@@ -50,14 +51,17 @@ class Trainer:
         ModuleList of several, or None.
     :param initial: Network whose weights the student starts from, or None.
     :param soft_labels: Soft labels that an earlier run of the same teacher kept, or None.
+    :param rehearsal: What the network must not forget, learnt again beside the method.
     """
 
     def __init__(
         self, config: TrainingConfig, *, directory: Path, source: SegmentationDataset,
         target: SegmentationDataset | None = None, teacher: nn.Module | None = None,
         initial: nn.Module | None = None, soft_labels: SharedMaps | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.config = config
+        self.rehearsal = rehearsal
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.device = choose_device(config.device)
@@ -125,6 +129,8 @@ class Trainer:
             self.optimizer, self.config.optimizer, step=self.step, steps=self.config.steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_autocast):
             losses = self.method.losses(self._in_target_style(batch))
+            if self.rehearsal is not None:
+                losses['memory'] = self.rehearsal.loss(self.method, step=self.step)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))
         self._require_finite({f"loss term '{name}'": value for name, value in values.items()})
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Generated street scenes in two looks, with exact labels; no file is needed."""
+"""Generated street scenes in several looks, with exact labels; no file is needed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Streets:
     """
     Street scenes that are drawn when they are asked for.
 
-    Frames of the source are unrelated scenes, as a simulator gives them. Frames of the target
-    are a drive at 10 Hz that moves on from frame to frame; every 200 frames another drive
-    begins, in another street and weather. A frame follows from (domain, seed, number) alone.
+    Frames of the source are unrelated scenes, as a simulator gives them. Frames of the target,
+    and of the same camera by 'night' and in 'fog', are a drive at 10 Hz that moves on from frame
+    to frame; every 200 frames another drive begins, in another street and weather. A frame
+    follows from (domain, seed, number) alone.
 
-    :param domain: 'source' or 'target'.
+    :param domain: 'source', 'target', 'night' or 'fog'.
     :param num_frames: Number of frames.
     :param size: (height, width), pixels, each at least 32.
     :param seed: Another seed gives other streets.

@@ -1,10 +1,10 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The two looks of the generated streets: one of a simulator, one of a robot's camera."""
+"""Looks of the generated streets: one of a simulator, and a robot's camera by three lights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Range = tuple[float, float]
 Rgb = tuple[int, int, int]
@@ -15,7 +15,7 @@ class Look:
     """
     What one domain's streets, light and camera are drawn from; ranges are (low, high).
 
-    :param name: 'source' or 'target'.
+    :param name: One of `LOOKS`.
     :param camera_height: Metres above the road.
     :param focal_length: In image widths.
     :param pitch: Degrees, upwards positive.
@@ -151,4 +151,18 @@ TARGET = Look(
     exposure=(0.95, 1.25), color_gain=(1.05, 0.98, 0.93), contrast=1.05, saturation=0.85,
     noise=5.5, blur=0.75)
 
-LOOKS = {look.name: look for look in (SOURCE, TARGET)}
+# The target's streets and camera again, in other light and weather.
+NIGHT = replace(
+    TARGET, name='night', lit_windows=0.6,
+    sky_top=(14, 18, 34), sky_horizon=(46, 46, 60), cloud_color=(36, 36, 46),
+    ambient=0.36, sun=0.04, sun_color=(1.2, 0.95, 0.7), wetness=(0.1, 0.6), rain=(0.0, 0.4),
+    exposure=(0.95, 1.2), color_gain=(1.1, 0.97, 0.82), saturation=0.75, noise=9.0)
+
+FOG = replace(
+    TARGET, name='fog',
+    sky_top=(186, 190, 194), sky_horizon=(202, 205, 207), cloud_color=(196, 199, 202),
+    clouds=(0.8, 1.0), haze_length=(26.0, 48.0), ambient=0.9, sun=0.05, sun_color=(1.0, 1.0, 1.0),
+    wetness=(0.1, 0.4), rain=(0.0, 0.0), color_gain=(0.98, 1.0, 1.02), contrast=0.95,
+    saturation=0.6, noise=4.0)
+
+LOOKS = {look.name: look for look in (SOURCE, TARGET, NIGHT, FOG)}
