@@ -7,6 +7,8 @@ Label a camera topic, or a recording.
     ros2 launch bkd_ros segment.launch.py image:=/camera/image_raw compressed:=true
     ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
     ros2 launch bkd_ros segment.launch.py collect:=true store:=frames
+    ros2 launch bkd_ros segment.launch.py model:=runs/adapted/student collect:=true store:=frames \
+        adapt:=true versions:=versions
 """
 
 import difflib
@@ -71,11 +73,27 @@ ARGUMENTS = [
         description='Also collect the frames that are worth having, for adaptation.'),
     DeclareLaunchArgument(
         'store', default_value='',
-        description='Folder of the frame store that collect fills.'),
+        description='Folder of the frame store that collect fills and adapt learns from.'),
     DeclareLaunchArgument(
         'max_megabytes', default_value='',
         description='What the store may take on the disk, in units of 10^6 bytes. Empty: as '
                     'config/collect.yaml says.'),
+    DeclareLaunchArgument(
+        'adapt', default_value='false', choices=TRUE_FALSE,
+        description='Also adapt model to the frames in store, in rounds; a student that passes '
+                    'the gate takes over by itself. Needs model, store and versions.'),
+    DeclareLaunchArgument(
+        'versions', default_value='',
+        description='Folder of the versions that adapt makes, begun with model; made if it is '
+                    'missing. Without adapt: run the version in use.'),
+    DeclareLaunchArgument(
+        'replay', default_value='',
+        description="With adapt: folder with images and labels of the source, in the model's "
+                    'classes. Empty: the frames that travel with the model.'),
+    DeclareLaunchArgument(
+        'start_on', default_value='frames', choices=['request', 'frames', 'shift'],
+        description='With adapt: what a round begins at beside ~/start: nothing else, enough new '
+                    'frames, or those while a camera shows another scene.'),
     DeclareLaunchArgument(
         'namespace', default_value='', description='Namespace of the nodes and their topics.'),
     DeclareLaunchArgument(
@@ -117,6 +135,8 @@ def start(context):
     nodes = [segmentation_node(argument)]
     if is_true(argument['collect']):
         nodes.append(collector_node(argument))
+    if is_true(argument['adapt']):
+        nodes.append(adaptation_node(argument))
     if argument['recording']:
         nodes.append(player_node(argument))
     return environment + nodes
@@ -142,7 +162,9 @@ def segmentation_node(argument):
 
     :param argument: Name -> text of the launch arguments.
     """
-    given = {name: argument[name] for name in ('model', 'runtime', 'device') if argument[name]}
+    given = {
+        name: argument[name] for name in ('model', 'runtime', 'device', 'versions')
+        if argument[name]}
     given.update(camera_parameters(argument))
     ending = {'respawn': True, 'respawn_delay': 2.0} if is_true(argument['respawn']) else {
         'on_exit': Shutdown()}
@@ -166,6 +188,23 @@ def collector_node(argument):
     return ros_node(
         argument, 'collector_node', [str(CONFIG / 'collect.yaml'), given],
         remappings=[('image', argument['image'])])
+
+
+def adaptation_node(argument):
+    """
+    Return the node that adapts beside the one that labels; it may end by itself.
+
+    :param argument: Name -> text of the launch arguments.
+    """
+    # Both nodes may begin the folder of versions, so both must be told the same model.
+    for name in ('model', 'store', 'versions'):
+        if not argument[name]:
+            raise ValueError(f'{name}: got nothing; adapt:=true needs it')
+    given = {
+        name: argument[name]
+        for name in ('model', 'store', 'versions', 'start_on', 'replay', 'device')
+        if argument[name]}
+    return ros_node(argument, 'adaptation_node', [str(CONFIG / 'adapt.yaml'), given])
 
 
 def camera_parameters(argument):

@@ -96,14 +96,20 @@ def test_labels_recorded_over_ros_equal_those_of_the_segmenter(compressed, tmp_p
         assert (labels == expected[stamp_ns]).all()
 
 
-def test_the_shipped_parameter_file_says_the_defaults_of_every_parameter():
-    values = yaml.safe_load((ROOT / 'config' / 'segment.yaml').read_text())
-    assert values == {'/**/segmentation_node': {'ros__parameters': {
-        name: setting.default for name, setting in parameters.SEGMENTATION.items()}}}
+@pytest.mark.parametrize(('file', 'node'), [
+    ('segment', 'segmentation'), ('collect', 'collector'), ('adapt', 'adaptation')])
+def test_the_shipped_parameter_files_say_the_defaults_of_every_parameter(file, node):
+    values = yaml.safe_load((ROOT / 'config' / f'{file}.yaml').read_text())
+    defaults = {  # the folder of a store has none
+        name: setting.default if setting.default != [] else ['']
+        for name, setting in getattr(parameters, node.upper()).items() if name != 'store'}
+    assert values == {f'/**/{node}_node': {'ros__parameters': defaults}}
 
 
 def test_every_parameter_is_described_and_numbers_have_a_range():
-    for settings in (parameters.SEGMENTATION, parameters.PLAYER, parameters.RECORDER):
+    for settings in (
+            parameters.SEGMENTATION, parameters.COLLECTOR, parameters.ADAPTATION,
+            parameters.PLAYER, parameters.RECORDER):
         for name, setting in settings.items():
             assert len(setting.description) > 15, name
             is_number = type(setting.default) in (int, float)

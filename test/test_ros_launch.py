@@ -24,6 +24,8 @@ pytest.importorskip('rclpy')
 
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fixtures_ros import PATIENCE_S, probe, ROOT  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -231,6 +233,47 @@ def test_collecting_says_what_it_lacks(ros2_launch):
     assert "params_file: 'nowhere.yaml' is no file" in text
     text = ended(ros2_launch('store:=/dev/null/x', file='collect.launch.py'))
     assert 'cannot be used as a frame store' in text and 'exit code 2' in text
+
+
+def test_adapt_waits_for_a_request_and_ends_at_ctrl_c(ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    process = ros2_launch(
+        f'store:={tmp_path / "store"}', f'model:={model}', f'versions:={tmp_path / "versions"}',
+        'namespace:=adapted', file='adapt.launch.py')
+    with probe() as ears:
+        progress = ears.subscribe(
+            DiagnosticStatus, '/adapted/adaptation_node/progress', LATCHED_QOS)
+        ears.wait_until(lambda: progress, 'the progress')
+    assert progress[-1].message.startswith('idle')
+    process.send_signal(signal.SIGINT)
+    text = ended(process)
+    assert 'process has finished cleanly' in text and 'Traceback' not in text
+
+
+def test_the_whole_loop_is_launched_on_one_folder_of_versions(ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    store, versions = tmp_path / 'store', tmp_path / 'versions'
+    process = ros2_launch(
+        f'model:={model}', 'image:=front/image', 'namespace:=whole', 'collect:=true',
+        f'store:={store}', 'adapt:=true', f'versions:={versions}', 'start_on:=request')
+    with probe() as ears:
+        labels = ears.subscribe(Image, '/whole/segmentation_node/labels', OUTPUT_QOS)
+        progress = ears.subscribe(DiagnosticStatus, '/whole/adaptation_node/progress', LATCHED_QOS)
+        camera = ears.publisher(Image, '/whole/front/image', INPUT_QOS, num_subscribers=2)
+        ears.publish_until(
+            camera, sharp_frame(),
+            lambda: labels and progress and list(store.glob('frames/*.json')), 'all three')
+    process.send_signal(signal.SIGINT)
+    assert 'Traceback' not in ended(process)
+    assert (versions / 'in_use').read_text().startswith('000001-')
+
+
+@pytest.mark.parametrize('missing', ['model', 'store', 'versions'])
+def test_adapting_beside_the_labels_says_what_it_lacks(missing, ros2_launch, tmp_path):
+    given = {name: f'{name}:={tmp_path / name}' for name in ('model', 'store', 'versions')}
+    del given[missing]
+    text = ended(ros2_launch('adapt:=true', *given.values()))
+    assert f'{missing}: got nothing; adapt:=true needs it' in text
 
 
 def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):

@@ -1,0 +1,95 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole loop: a camera is labelled and collected, a round adapts, its student takes over."""
+
+from __future__ import annotations
+
+import contextlib
+
+from bkd_core.adaptation import ModelVersions
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('torch')
+
+from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
+from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
+from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from fixtures_adaptation import Hold, QUICK_OPTIONS, TARGET, train_tiny_model  # noqa: E402
+from fixtures_ros import node_process, parameter, probe  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+ROUND_PATIENCE_S = 300.0
+NAMESPACE = '/loop'
+# Every frame of the drive is wanted.
+KEEP_ALL = {
+    'max_rate': 0.0, 'min_sharpness': 0.0, 'max_dark': 1.0, 'max_bright': 1.0,
+    'min_difference': 0.0}
+
+
+class Drive:
+    """A camera that sends the target's frames, each once the one before is labelled."""
+
+    def __init__(self, ears):
+        self.ears = ears
+        self.labels = ears.subscribe(Image, f'{NAMESPACE}/segmentation_node/labels', OUTPUT_QOS)
+        self.camera = ears.publisher(Image, f'{NAMESPACE}/image', INPUT_QOS, num_subscribers=2)
+        self.sent = []
+
+    def go_on(self, condition, what):
+        def step():
+            if len(self.labels) == len(self.sent):
+                stamp = Time(sec=len(self.sent) + 1)
+                self.sent.append(stamp.sec)
+                self.camera.publish(rgb_to_image(
+                    TARGET.image(stamp.sec % len(TARGET)), Header(stamp=stamp, frame_id='front')))
+            return condition()
+        self.ears.wait_until(step, what, patience_s=ROUND_PATIENCE_S)
+
+
+@pytest.mark.slow
+def test_a_camera_is_collected_adapted_to_and_labelled_by_the_new_student(tmp_path, monkeypatch):
+    (tmp_path / 'customize').mkdir()
+    Hold(tmp_path / 'customize', monkeypatch)  # the round knows the tiny network
+    model = train_tiny_model(tmp_path / 'trained')
+    store, versions = tmp_path / 'store', tmp_path / 'versions'
+    shared = {'model': model, 'versions': versions}
+    nodes = {
+        'segmentation_node': {**shared, 'trial_frames': 8},
+        'collector_node': {'store': store, 'model': model, **KEEP_ALL},
+        'adaptation_node': {
+            **shared, 'store': store, 'start_on': 'frames', 'min_frames': len(TARGET),
+            'priority': 'low', 'device': 'cpu', 'options': f'[{", ".join(QUICK_OPTIONS)}]'}}
+    with contextlib.ExitStack() as stack:
+        running = {
+            name: stack.enter_context(node_process(
+                name, tmp_path / f'{name}.log', '-r', f'__ns:={NAMESPACE}',
+                *(word for key, value in settings.items() for word in parameter(key, value))))
+            for name, settings in nodes.items()}
+        ears = stack.enter_context(probe())
+        running['segmentation_node'].wait_for(f'labels {NAMESPACE}/image')
+        running['collector_node'].wait_for('collects')
+        progress = ears.subscribe(
+            DiagnosticStatus, f'{NAMESPACE}/adaptation_node/progress', LATCHED_QOS)
+        drive = Drive(ears)
+
+        def state():
+            pairs = progress[-1].values if progress else ()
+            return next((pair.value for pair in pairs if pair.key == 'state'), '')
+
+        ended = ('accepted', 'refused', 'failed')
+        drive.go_on(lambda: state() in ended, 'the end of a round')
+        assert state() == 'accepted', progress[-1].message
+        version = ModelVersions(versions).in_use()
+        assert version.number == 2
+        assert (version.directory / 'report.html').is_file()
+        output = running['segmentation_node'].output
+        drive.go_on(lambda: f'version {version.name} is in use now' in output(), 'the new student')
+        end = len(drive.sent) + 16
+        drive.go_on(lambda: len(drive.labels) >= end, 'frames for the trial')
+    # No frame was lost, not at the swap either, and the new student passed its trial.
+    assert [message.header.stamp.sec for message in drive.labels] == drive.sent[:len(drive.labels)]
+    assert ModelVersions(versions).in_use().number == 2
