@@ -35,17 +35,27 @@ class Drive:
 
     def __init__(self, ears):
         self.ears = ears
-        self.labels = ears.subscribe(Image, f'{NAMESPACE}/segmentation_node/labels', OUTPUT_QOS)
+        labels = ears.subscribe(Image, f'{NAMESPACE}/segmentation_node/labels', OUTPUT_QOS)
         self.camera = ears.publisher(Image, f'{NAMESPACE}/image', INPUT_QOS, num_subscribers=2)
+        # Until the labels are heard, frames before the drive's first one.
+        ears.publish_until(self.camera, self.frame(0), lambda: labels, 'labels')
+        self.received = labels
         self.sent = []
+
+    @property
+    def labels(self):
+        """Return the labels of the drive's frames."""
+        return [message for message in self.received if message.header.stamp.sec > 0]
+
+    def frame(self, number):
+        header = Header(stamp=Time(sec=number), frame_id='front')
+        return rgb_to_image(TARGET.image(number % len(TARGET)), header)
 
     def go_on(self, condition, what):
         def step():
             if len(self.labels) == len(self.sent):
-                stamp = Time(sec=len(self.sent) + 1)
-                self.sent.append(stamp.sec)
-                self.camera.publish(rgb_to_image(
-                    TARGET.image(stamp.sec % len(TARGET)), Header(stamp=stamp, frame_id='front')))
+                self.sent.append(len(self.sent) + 1)
+                self.camera.publish(self.frame(self.sent[-1]))
             return condition()
         self.ears.wait_until(step, what, patience_s=ROUND_PATIENCE_S)
 
