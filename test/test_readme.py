@@ -50,7 +50,8 @@ GROUPS = {'bag', 'benchmark'}
 COMMANDS = (
     'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
     'benchmark online', 'benchmark latency', 'benchmark node', 'benchmark selection',
-    'benchmark shift', 'benchmark training', 'bag info', 'bag frames', 'bag extract', 'versions', 'adapt')
+    'benchmark shift', 'benchmark training', 'bag info', 'bag frames', 'bag extract', 'versions',
+    'adapt')
 
 
 def subcommands(*group: str) -> list[str]:

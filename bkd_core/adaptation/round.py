@@ -26,6 +26,7 @@ from bkd_core.adaptation.memory import write_memory
 from bkd_core.adaptation.report import write_round_report
 from bkd_core.adaptation.round_folder import (
     begin_versions,
+    disk_errors,
     IDENTITY,
     is_same_model,
     only_round,
@@ -78,8 +79,13 @@ def run_round(task: RoundTask) -> Outcome:
 
     :param task: Model, frames and settings.
     :raises InputError: If something that it needs is missing or wrong, or the unfinished round
-        in the folder is another one.
+        in the folder is another one, or the disk is full.
     """
+    with disk_errors(task.output):
+        return _run_round(task)
+
+
+def _run_round(task: RoundTask) -> Outcome:
     versions = ModelVersions(task.output)
     parent = begin_versions(versions, task.model)
     num_bytes = parent.num_bytes
