@@ -25,6 +25,7 @@ from bkd_core.adaptation.memory import write_memory
 from bkd_core.adaptation.report import round_card, write_round_report
 from bkd_core.adaptation.round_folder import (
     begin_versions,
+    disk_errors,
     IDENTITY,
     is_same_model,
     only_round,
@@ -82,8 +83,13 @@ def run_round(
     :param on_progress: Called with a stage of `round_progress.STAGES`, the steps of it that are
         done, and how many it has.
     :raises InputError: If something that it needs is missing or wrong, or the unfinished round
-        in the folder is another one.
+        in the folder is another one, or the disk is full.
     """
+    with disk_errors(task.output):
+        return _run_round(task, on_progress)
+
+
+def _run_round(task: RoundTask, on_progress: OnProgress) -> Outcome:
     on_progress('input', 0, 0)
     versions = ModelVersions(task.output)
     parent = begin_versions(versions, task.model)

@@ -10,6 +10,7 @@ import statistics
 import time
 
 from bkd_core import atomic
+from bkd_core.benchmarks.demo_gate import swap_student
 from bkd_core.benchmarks.node_views import node_picture, node_views
 from bkd_core.benchmarks.ros_playback import (
     CONFIDENCE_TOPIC,
@@ -40,6 +41,7 @@ CONFIG = Path(__file__).with_name('demo.yaml')
 SOURCE_FRAMES = 160
 RECORDED_FRAMES = 60
 HELD_OUT_FRAMES = 30
+REPLAY_FRAMES = 16  # of the source, for the gate
 FRAME_PERIOD_NS = 100_000_000  # the recording's camera runs at 10 Hz
 TIMED_FRAMES = 30
 NODE_PICTURE = 'node.jpg'
@@ -71,7 +73,7 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
     """
     Run the demo and write its report; stages that are finished in `output` are not repeated.
 
-    :param output: Folder for recordings, models, node.jpg and report.html.
+    :param output: Folder for recordings, models, versions, node.jpg and report.html.
     :param steps: Steps of each stage instead of the configuration's.
     :param use_ros: Play the recording through the node before and after.
     :return: Path of report.html.
@@ -91,6 +93,13 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
     rows = [
         Row(name=name, held_out=score, frames_per_second=_speed(output / 'models' / name, drive))
         for name, score in scores.items()]
+    version, gate = swap_student(
+        output / 'models', output / 'versions', sources=(recording,), num_adapting=len(drive),
+        frames=Streets(
+            domain='target', num_frames=HELD_OUT_FRAMES, first_frame=RECORDED_FRAMES,
+            has_labels=False),
+        replay=Streets(
+            domain='source', num_frames=REPLAY_FRAMES, first_frame=SOURCE_FRAMES))
     if use_ros and has_ros():
         rows = [
             row if row.name == 'teacher' else play(row, drive, recording, output) for row in rows]
@@ -99,13 +108,16 @@ def run_demo(output: Path, *, steps: int | None = None, use_ros: bool = True) ->
             'the ROS 2 node was not run: '
             + ('rclpy is not installed' if use_ros else 'switched off by --no-ros'))
     table = _table(rows)
-    _print(console, table)
+    for shown in (table, gate):
+        _print(console, shown)
+    console.print(
+        f'version {version.name}: {version.state}; why: {version.directory / "report.html"}')
     pictures = [*_node_pictures(rows[-1], recording, output, drive), *_pictures(output, drive)]
     seconds = time.perf_counter() - began
     report = output / 'report.html'
     write_report(
         report, title='Bilateral Knowledge Distillation on generated streets',
-        intro=_intro(stages, seconds), tables=[table], pictures=pictures)
+        intro=_intro(stages, seconds), tables=[table, gate], pictures=pictures)
     console.print(f'{seconds:.0f} s; report: {report}')
     return report
 

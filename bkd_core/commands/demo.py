@@ -16,8 +16,9 @@ class Demo:
     Show the whole way: two generated domains, adaptation, a robot's camera before and after.
 
     Generates labelled source streets and a recording of unlabelled target streets, trains a
-    source-only network, a teacher and a BKD student, plays the recording through the running
-    ROS 2 node before and after, and writes report.html. About five minutes on two cores.
+    source-only network, a teacher and a BKD student, lets the gate of the adaptation rounds decide
+    whether the student takes the source-only network's place, plays the recording through the
+    running ROS 2 node before and after, and writes report.html. About five minutes on two cores.
 
     For example:
 
@@ -26,7 +27,7 @@ class Demo:
     """
 
     output: Path = Path('demo_output')
-    """Folder for models, recordings and report.html."""
+    """Folder for models, versions, recordings and report.html."""
     steps: int | None = None
     """Steps of each training stage; default: what the demo's configuration says."""
     ros: bool = True

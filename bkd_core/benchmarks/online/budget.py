@@ -60,8 +60,9 @@ def cpu_budget() -> Budget:
             'streets': RoundSettings(
                 teacher_steps=60, student_steps=120, max_megabytes=_KEEP_ALL)},
         memory_frames=40, num_rounds=10, tent_rates=(1e-3, 1e-4),
-        gate_start=_small_streets(steps=120), gate_settings=RoundSettings(
-            teacher_steps=30, student_steps=60, max_held_back=16, max_megabytes=_KEEP_ALL),
+        gate_start=_small_streets(steps=240), gate_settings=RoundSettings(
+            teacher_steps=40, teacher_learning_rate=2e-4, student_steps=100,
+            student_learning_rate=5e-4, max_held_back=16, max_megabytes=_KEEP_ALL),
         gate_size=(128, 228), gate_frames=60, good_trials=20, trials_per_fault=4,
         minutes={'start': 1.5, 'camvid': 2.5, 'streets': 1.0, 'tent': 0.5, 'trial': 0.5})
 

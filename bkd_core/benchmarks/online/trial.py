@@ -71,7 +71,8 @@ def run_trials(budget: Budget, journal: Journal, *, output: Path, data_root: Pat
             continue
         seed = number % NUM_STARTS
         start = make_start(
-            budget.gate_start, folder=output / f'{run}_start', seed=seed, data_root=data_root)
+            budget.gate_start, seed=seed, data_root=data_root,
+            folder=output / f'gate_start_{fingerprint(to_yaml(budget.gate_start))[:8]}')
         folder = output / run / f'trial{number:03d}'
         shutil.rmtree(folder, ignore_errors=True)  # of a trial that was stopped
         began = time.perf_counter()
