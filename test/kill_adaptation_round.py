@@ -6,7 +6,7 @@ Kill a round (SIGKILL) at every stage in turn, and let it come to its end.
 A process that has trained cannot fork one that trains, so this is a program of its own: it never
 trains, each of its children does. `test_adaptation_faults.py` runs it:
 
-    python kill_adaptation_round.py MODEL FRAMES OUTPUT
+    python kill_adaptation_round.py MODEL FRAMES OUTPUT NUM_THREADS
 """
 
 from __future__ import annotations
@@ -138,16 +138,17 @@ def check(output: Path, stage: str, *, in_use: int) -> None:
     assert versions.in_use().number == in_use and 'damaged' not in states, (stage, states)
 
 
-def main(model: Path, frames: Path, output: Path) -> None:
+def main(model: Path, frames: Path, output: Path, num_threads: int) -> None:
     """
     Kill, check, and come to an end.
 
     :param model: The model to adapt.
     :param frames: Its target.
     :param output: Folder of the versions.
+    :param num_threads: Of torch; results are equal to the bit for equal numbers only.
     """
     MODELS['tiny'] = TinyNetwork
-    torch.set_num_threads(1)
+    torch.set_num_threads(num_threads)
     task = RoundTask(model=model, sources=(frames,), output=output, settings=SETTINGS)
     round_module.begin_versions(ModelVersions(output), model)
     for stage, patch in STAGES.items():
@@ -164,4 +165,4 @@ def main(model: Path, frames: Path, output: Path) -> None:
 
 
 if __name__ == '__main__':
-    main(*map(Path, sys.argv[1:]))
+    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]))

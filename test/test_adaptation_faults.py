@@ -22,6 +22,7 @@ import pytest
 import test_adaptation_round as rounds
 from test_adaptation_round import run_stages_from, TARGET, task_of, weights, write
 from test_datasets_recording import write_messages
+import torch
 
 # The fixtures of that file: a model, its target, and a round that came to its end.
 tiny_world, module_patch = rounds.tiny_world, rounds.module_patch
@@ -170,7 +171,8 @@ def test_a_round_killed_at_every_stage_in_turn_comes_to_the_same_student(
     tests = Path(__file__).parent
     result = subprocess.run(
         [sys.executable, str(tests / 'kill_adaptation_round.py'), str(model),
-         str(target / 'frames'), str(output)], capture_output=True, text=True, timeout=600,
+         str(target / 'frames'), str(output), str(torch.get_num_threads())],
+        capture_output=True, text=True, timeout=600,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(map(str, (tests.parent, tests)))})
     assert result.returncode == 0, result.stderr
     first, second = ModelVersions(output).list()
