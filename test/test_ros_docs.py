@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from bkd_ros import diagnostics, frame_statistics, parameters  # noqa: E402
+from bkd_ros.adaptation_node import AdaptationNode  # noqa: E402
 from bkd_ros.segmentation_node import SegmentationNode  # noqa: E402
 from fixtures_ros import wait_until  # noqa: E402
 import rclpy  # noqa: E402
@@ -77,6 +78,25 @@ def test_the_services_are_those_of_the_running_node(tmp_path):
         rclpy.try_shutdown(context=context)
     assert {(name.strip('`'), kind.strip('`')) for name, kind, _ in rows(
         'Services of segmentation_node')} == offered
+
+
+def test_the_services_are_those_of_the_running_adaptation_node(tmp_path):
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        values = {'store': tmp_path / 'store', 'model': write_tiny_model(tmp_path / 'model'),
+                  'versions': tmp_path / 'versions'}
+        node = AdaptationNode(context=context, parameter_overrides=[
+            rclpy.Parameter(name, value=str(value)) for name, value in values.items()])
+        wait_until(lambda: len(offered_by(node)) == 3, 'the services in the graph')
+        offered = {
+            (name.replace(f'/{node.get_name()}/', '~/'), types[0].replace('/srv/', '/'))
+            for name, types in offered_by(node)}
+        node.close()
+    finally:
+        rclpy.try_shutdown(context=context)
+    table = PAGE.split('## Adapting\n')[1].split('\n## ')[0].split('| service |')[1]
+    assert set(re.findall(r'^\| `(~/\w+)` \| `([\w/]+)` \|', table, re.M)) == offered
 
 
 @pytest.mark.parametrize('name', sorted(
