@@ -90,7 +90,7 @@ def budget(tmp_path_factory, module_patch):
         num_rounds=2, tent_rates=(1e-3,), gate_start=worlds['camvid'].start,
         gate_settings=SETTINGS, gate_size=(64, 96), gate_frames=20, good_trials=2,
         trials_per_fault=1, minutes=dict.fromkeys(
-            ('start', 'camvid', 'streets', 'tent', 'trial'), 1.0))
+            ('camvid', 'streets', 'tent', 'trial'), 1.0))
     module_patch.setitem(BUDGETS, 'tiny', lambda: tiny)
     return tiny
 

@@ -156,9 +156,10 @@ def _gate(lines: list[Line], budget: Budget) -> list[str]:
     height, width = budget.gate_size
     return [
         '## The gate', '',
-        f'Rounds from source-only students to generated streets of {width} x {height} pixels, '
-        f'each on another drive. The change of mIoU is measured on other frames of the drive, '
-        'which nothing else sees.', '',
+        f'Rounds from source-only students of {budget.gate_start.steps} steps, so few that a '
+        f'round has something to gain, to generated streets of {width} x {height} pixels, each '
+        'on another drive. The change of mIoU is measured on other frames of the drive, which '
+        'nothing else sees.', '',
         *table(['round', 'rounds', 'refused without labels',
                 f'refused with {LABELLED_FRAMES} labelled frames', 'of them without a student',
                 'mean change of mIoU', 'lowest', 'highest'], rows), '', *verdicts, '']
