@@ -11,9 +11,10 @@ from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.benchmarks import demo_gate
 from bkd_core.benchmarks.demo_gate import swap_student
 from bkd_core.inference import Segmenter
+from fixtures_adaptation import StandingCamera
 import pytest
 import test_adaptation_round as rounds
-from test_adaptation_round import StandingCamera, weights
+from test_adaptation_round import weights
 from tiny_training import PaintedFrames
 
 # The fixtures of that file: a model, its target, and a round that came to its end.
