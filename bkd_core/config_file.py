@@ -15,7 +15,13 @@ import re
 import types
 from typing import Any, get_args, get_origin, get_type_hints, Literal, Union
 
-from bkd_core.config import METHOD_CONFIGS, MethodConfig, TrainingConfig
+from bkd_core.config import (
+    METHOD_CONFIGS,
+    MethodConfig,
+    MODEL_PRESETS,
+    ModelConfig,
+    TrainingConfig,
+)
 from bkd_core.errors import InputError, unknown_name
 import yaml
 
@@ -71,7 +77,7 @@ def parse(values: dict[str, Any], where: str) -> TrainingConfig:
     :raises InputError: If a key is unknown, or a value has the wrong type or range.
     """
     try:
-        return _build(TrainingConfig, values, where, '')
+        return _build(TrainingConfig, _write_out_preset(values), where, '')
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(where) else f'{where}: {text}') from error
@@ -173,11 +179,14 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """
     Return base with changes on top; a method or data set of another name replaces all.
 
+    What a `model.preset` stands for is written out first, so that a later one replaces an
+    earlier network.
+
     :param base: Plain values, as a YAML file holds them.
     :param changes: The same; nested mappings are merged.
     """
-    merged = dict(base)
-    for key, value in changes.items():
+    merged = dict(_write_out_preset(base))
+    for key, value in _write_out_preset(changes).items():
         old = merged.get(key)
         both = isinstance(old, dict) and isinstance(value, dict)
         if both and value.get('name', old.get('name')) == old.get('name'):
@@ -185,6 +194,15 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _write_out_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with what `model.preset` stands for; an unknown one stays, to be refused."""
+    model = values.get('model')
+    if not isinstance(model, dict) or model.get('preset') not in (*MODEL_PRESETS,):
+        return values
+    beside = {key: value for key, value in model.items() if key != 'preset'}
+    return {**values, 'model': merge(MODEL_PRESETS[model['preset']], beside)}
 
 
 def _build(kind: type, values: Any, where: str, prefix: str) -> Any:
@@ -195,6 +213,8 @@ def _build(kind: type, values: Any, where: str, prefix: str) -> Any:
     known = [item.name for item in fields(kind)]
     arguments = {}
     for key, value in values.items():
+        if kind is ModelConfig and key == 'preset':
+            raise unknown_name('model.preset', str(value), MODEL_PRESETS)
         if key not in known:
             error = unknown_name('key', str(key), known)
             place = f'{where}: {prefix[:-1]}' if prefix else where

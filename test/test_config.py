@@ -11,6 +11,7 @@ from bkd_core.config import (
     BilateralDistillationConfig,
     METHOD_CONFIGS,
     MiningConfig,
+    MODEL_PRESETS,
     ModelConfig,
     OptimizerConfig,
     SelfTrainingConfig,
@@ -19,8 +20,9 @@ from bkd_core.config import (
 from bkd_core.config_file import load_experiment, override, parse, references, to_yaml
 from bkd_core.errors import InputError
 from bkd_core.methods import METHODS
-from bkd_core.models import MODELS
+from bkd_core.models import build_network, MODELS
 import pytest
+import torch
 import yaml
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / 'config' / 'experiments').glob('*.yaml'))
@@ -225,3 +227,43 @@ def test_every_one_of_several_teachers_must_be_an_earlier_stage(tmp_path):
               a: {steps: 3}
               c: {method: {name: bilateral_distillation, teacher: ['stage:a', 'stage:b']}}
             """))
+
+
+@pytest.mark.parametrize('name', MODEL_PRESETS)
+def test_a_preset_is_a_network_that_can_be_built(name):
+    model = parse({'model': {'preset': name}}, 'here').model
+    assert (model.network, model.input_height) == ('lite_fpn', 256)
+    assert model.options == MODEL_PRESETS[name]['options']
+    network = build_network(model.network, 9, **model.options, pretrained=False)
+    assert sum(map(torch.numel, network.parameters())) < 5e6
+
+
+def test_the_fast_preset_is_smaller_than_the_accurate_one():
+    sizes = [
+        sum(map(torch.numel, build_network(
+            'lite_fpn', 9, **MODEL_PRESETS[name]['options'], pretrained=False).parameters()))
+        for name in ('fast', 'accurate')]
+    assert sizes[0] < sizes[1] / 3
+
+
+def test_what_stands_beside_a_preset_wins():
+    model = parse(
+        {'model': {'preset': 'fast', 'input_height': 352, 'options': {'width': 32}}}, 'x').model
+    assert model.input_height == 352
+    assert model.options == {**MODEL_PRESETS['fast']['options'], 'width': 32}
+
+
+def test_a_preset_of_a_stage_or_of_the_command_line_replaces_the_network(tmp_path):
+    file = tmp_path / 'a.yaml'
+    file.write_text(
+        'model: {preset: accurate}\nstages:\n  large: {}\n  small: {model: {preset: fast}}\n')
+    large, small = (config.model for config in load_experiment(file).values())
+    assert large == parse({'model': {'preset': 'accurate'}}, 'x').model
+    assert small == parse({'model': {'preset': 'fast'}}, 'x').model
+    config = parse({'model': {'network': 'lite_deeplab', 'options': {'variant': 'lite2'}}}, 'x')
+    assert override(config, ['--model.preset', 'fast'], 'bkd train').model == small
+
+
+def test_an_unknown_preset_is_named_with_the_known_ones():
+    with pytest.raises(InputError, match=r"here: .*model.preset.*'fsat'.*fast"):
+        parse({'model': {'preset': 'fsat'}}, 'here')
