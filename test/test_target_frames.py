@@ -151,7 +151,7 @@ def test_too_few_readable_frames_end_the_round_before_it_begins(tmp_path):
         def image(self, index):
             raise InputError('cut off')
     frames = split_frames([Broken(6)], max_adapting=9, max_held_back=9)
-    with pytest.raises(InputError, match='of 3 target frames .adapting. only 0 could be read'):
+    with pytest.raises(InputError, match='of 3 target frames .adapting. only 0 can be used'):
         keep_frames(frames, tmp_path / 'kept', input_height=32)
     assert not (tmp_path / 'kept').exists()
 
