@@ -94,8 +94,18 @@ def black_frames(
 def wrong_camera(
     task: RoundTask, target: SegmentationDataset, folder: Path, seed: int,
 ) -> RoundTask:
-    """Give a recording of a camera that hangs upside down; see `shuffled_teacher`."""
-    return _with_recording(task, Changed(target, image=lambda image: image[::-1, ::-1]), folder)
+    """Give a recording of a thermal camera beside it, hot is dark; see `shuffled_teacher`."""
+    return _with_recording(task, Changed(target, image=inverted_grey), folder)
+
+
+def inverted_grey(image: np.ndarray) -> np.ndarray:
+    """
+    Return a frame without colour, bright where it was dark.
+
+    :param image: (H, W, 3) uint8.
+    """
+    grey = 255 - image.mean(2, keepdims=True)
+    return np.repeat(grey, 3, axis=2).round().astype(np.uint8)
 
 
 def noise_labels(
