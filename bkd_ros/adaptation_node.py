@@ -114,7 +114,10 @@ class AdaptationNode(Node):
 
     def _start(self) -> None:
         self._round.start()
-        self._trigger.begin()
+        try:
+            self._trigger.begin()
+        except OSError as error:
+            self.get_logger().warning(f'the next round may begin at the same frames: {error}')
         self._is_held, self._num_new = False, 0
 
     def _start_if_due(self) -> None:

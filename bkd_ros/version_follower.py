@@ -99,7 +99,8 @@ class VersionFollower:
         :param camera: The frame's camera.
         :param answer: The answer.
         """
-        if self.is_following:
+        is_version = model_directory.VERSION_NAME.fullmatch(segmenter.directory.name)
+        if is_version and self.is_following:
             self._trial.add(segmenter.directory.name, camera, FrameScores.of(
                 answer.labels, entropy=answer.mean_entropy, confidence=answer.mean_confidence))
 
@@ -115,6 +116,9 @@ class VersionFollower:
         :param done: Called in the thread with whether it serves, and what there is to say.
         :param reason: Passed on to `ModelVersions.rollback`.
         """
+        if self._is_going_back:
+            done(False, 'the node is going back already')
+            return
         versions = ModelVersions(self.folder)
 
         def run() -> None:
@@ -132,9 +136,12 @@ class VersionFollower:
         self._going_back = threading.Thread(target=run, name='going_back', daemon=True)
         self._going_back.start()
 
+    @property
+    def _is_going_back(self) -> bool:
+        return self._going_back is not None and self._going_back.is_alive()
+
     def _poll(self) -> None:
-        is_going_back = self._going_back is not None and self._going_back.is_alive()
-        if not self.is_following or self._slot.current is None or is_going_back:
+        if not self.is_following or self._slot.current is None or self._is_going_back:
             return
         self._trial.change(self._trial_settings())
         self._judge()

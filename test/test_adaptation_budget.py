@@ -73,8 +73,11 @@ def test_sigterm_stops_like_ctrl_c():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize(('is_idle', 'policy', 'niceness'), [
+    (True, 'SCHED_IDLE', '19'), (False, 'SCHED_OTHER', '10')])
 @pytest.mark.parametrize('user', [None, 65534])
-def test_an_idle_round_takes_what_others_leave_with_all_of_its_threads(user):
+def test_a_round_goes_behind_others_with_all_of_its_threads_and_its_session(
+        is_idle, policy, niceness, user):
     # A user without rights, too; numpy has started its threads before the priority is lowered.
     if user is not None and os.getuid() != 0:
         pytest.skip('only root can become another user')
@@ -87,14 +90,14 @@ def test_an_idle_round_takes_what_others_leave_with_all_of_its_threads(user):
         f'{become}'
         'early = threading.Thread(target=threading.Event().wait, daemon=True)\n'
         'early.start()\n'
-        'lower_priority(is_idle=True)\n'
+        f'lower_priority(is_idle={is_idle})\n'
         'late = threading.Thread(target=threading.Event().wait, daemon=True)\n'
         'late.start()\n'
-        'print(*(os.sched_getscheduler(thread) == os.SCHED_IDLE\n'
+        f'print(*(os.sched_getscheduler(thread) == os.{policy}\n'
         '        for thread in (0, early.native_id, late.native_id)))\n'
         'try:\n    print(open("/proc/self/autogroup").read().split()[-1])\n'
-        'except FileNotFoundError:\n    print(19)\n', start_new_session=True)
-    assert words == ['True', 'True', 'True', '19']
+        f'except FileNotFoundError:\n    print({niceness})\n', start_new_session=True)
+    assert words == ['True', 'True', 'True', niceness]
 
 
 def test_a_round_that_somebody_else_started_is_refused():

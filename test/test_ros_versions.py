@@ -218,3 +218,14 @@ def test_a_damaged_pointer_or_version_leaves_the_node_as_it_is(start, models):
     robot.versions.use('1')
     good = robot.add(models('third'))
     robot.film(lambda: robot.served() == good.number, 'the third version')
+
+
+def test_a_folder_that_cannot_be_begun_ends_the_node_with_a_reason(tmp_path, models):
+    for name, model, versions, reason in (
+            ('place', models('first'), '/dev/null/versions', 'cannot be a folder of model'),
+            ('model', tmp_path / 'none', tmp_path / 'versions', 'no such directory')):
+        with node_process(
+                'segmentation_node', tmp_path / name, *parameter('model', model),
+                *parameter('versions', versions)) as node:
+            assert node.wait() == 2
+        assert reason in node.output() and 'Traceback' not in node.output()

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ elif what == 'mistake':
     print('bkd: error: no frames', file=sys.stderr); sys.exit(2)
 elif what == 'crash':
     raise ValueError('torn')
+elif what == 'slow crash':
+    time.sleep(1); sys.exit(1)
 elif what == 'deaf':
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(stage='student', step=0, steps=0, seconds_left=None)
@@ -163,6 +166,21 @@ def test_an_unfinished_round_of_an_earlier_process_is_known(tmp_path, round_of):
     (work / 'round.json').write_text('{}')
     status = round_of('accepted').status
     assert status.state == 'stopped' and 'an unfinished round is here' in status.reason
+
+
+def test_a_round_whose_folder_is_taken_away_ends_with_a_reason(round_of, tmp_path):
+    item = round_of('long')
+    item.start()
+    wait_for(lambda: step_of(item) > 0, 'progress')
+    shutil.rmtree(tmp_path / 'versions')
+    os.kill(item.status.pid, signal.SIGUSR1)
+    assert 'killed by SIGUSR1' in ended(item).reason
+    crashing = round_of('slow crash')
+    crashing.start()
+    wait_for(lambda: crashing.status.progress is not None, 'progress')
+    shutil.rmtree(tmp_path / 'versions')
+    status = ended(crashing)
+    assert status.state == 'failed' and 'No such file' in status.reason
 
 
 def test_a_folder_that_cannot_be_made_is_a_reason():

@@ -125,6 +125,19 @@ def test_without_frames_before_nothing_is_compared():
     assert window.fault() == '' and window.on_trial == ''
 
 
+def test_a_version_that_comes_a_second_time_is_judged_by_new_answers():
+    window = trial_of([scores()] * 8, [scores()] * 8)
+    window.begin('new', 'old')
+    window.begin('old', 'new')
+    assert window.progress() == (0, 8)
+    for _ in range(2):
+        window.add('old', 'c', scores())
+    window.begin('old', 'new')
+    for _ in range(2):
+        window.add('new', 'c', scores(entropy=2.0))
+    assert 'is 2.000' in window.fault()
+
+
 def test_zero_frames_are_no_trial_and_settings_change_while_one_goes_on():
     off = TrialSettings(frames=0)
     assert trial_of([scores()] * 8, [scores(entropy=9.0)] * 8, settings=off).on_trial == ''

@@ -193,6 +193,17 @@ def test_two_that_begin_at_once_begin_once(versions, candidates, tmp_path):
     assert states(ModelVersions(folder)) == ['in use']
 
 
+def test_a_folder_that_is_begun_is_only_read_and_one_that_cannot_be_made_is_named(
+        versions, candidates):
+    for path in versions.folder.glob('.*'):
+        path.unlink()
+    before = sorted(os.listdir(versions.folder))
+    versions.begin(candidates[1], reason='first')
+    assert sorted(os.listdir(versions.folder)) == before
+    with pytest.raises(InputError, match='/dev/null/versions: cannot be a folder of model'):
+        ModelVersions('/dev/null/versions').begin(candidates[0], reason='first')
+
+
 def test_rolling_back_passes_over_a_damaged_version(versions, candidates):
     for candidate in candidates[1:]:
         versions.use(versions.add(candidate, is_accepted=True, reason='better').name)

@@ -34,11 +34,11 @@ def lower_priority(*, is_idle: bool = False) -> None:
         os.setpriority(os.PRIO_PROCESS, thread, lowered)
         if is_idle:
             os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
-    if is_idle and os.getsid(0) == os.getpid():
-        _lower_autogroup()
+    if os.getsid(0) == os.getpid():  # else the session is also that of others
+        _lower_autogroup(_LOWEST_NICENESS if is_idle else NICENESS)
 
 
-def _lower_autogroup() -> None:
+def _lower_autogroup(niceness: int) -> None:
     """
     Lower the share of this process' session, where the kernel shares between sessions first.
 
@@ -48,7 +48,7 @@ def _lower_autogroup() -> None:
     path = Path('/proc/self/autogroup')
     for _ in range(10):
         try:
-            path.write_text(str(_LOWEST_NICENESS))
+            path.write_text(str(niceness))
             return
         except FileNotFoundError:
             return  # the kernel does not group

@@ -183,7 +183,10 @@ class RoundProcess:
             f'{_GOES_ON}')}
 
     def _last_line(self) -> str:
-        text = (self._versions / LOG).read_text(encoding='utf-8', errors='replace')
+        try:
+            text = (self._versions / LOG).read_text(encoding='utf-8', errors='replace')
+        except OSError as error:  # somebody removed it
+            return str(error)
         return next((line for line in reversed(text.splitlines()) if line.strip()), '')
 
 

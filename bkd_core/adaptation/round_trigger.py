@@ -45,7 +45,11 @@ class RoundTrigger:
         self._heard_s = 0.0
 
     def begin(self) -> None:
-        """Remember that a round begins now, also beyond the end of this process."""
+        """
+        Remember that a round begins now, also beyond the end of this process.
+
+        :raises OSError: If it cannot be written down: the frames count as new then.
+        """
         (self._versions / BEGAN).touch()
 
     def on_shift(self, is_shifted: bool) -> None:
@@ -64,13 +68,13 @@ class RoundTrigger:
         """Return how many frames in the store were written since the newest round began."""
         try:
             began = (self._versions / BEGAN).stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:  # none has begun
             began = 0
         try:
             with os.scandir(self._store / FRAMES) as entries:
                 return sum(
                     _is_newer(entry, began) for entry in entries if entry.name.endswith('.json'))
-        except FileNotFoundError:  # the collector has not begun yet
+        except OSError:  # the collector has not begun yet, or a round will say what is wrong
             return 0
 
     @property
@@ -91,5 +95,5 @@ class RoundTrigger:
 def _is_newer(entry: os.DirEntry[str], time_ns: int) -> bool:
     try:
         return entry.stat().st_mtime_ns > time_ns
-    except FileNotFoundError:  # it gave way to another one in this moment
+    except OSError:  # it gave way to another one in this moment
         return False

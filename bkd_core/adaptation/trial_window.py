@@ -123,9 +123,7 @@ class TrialWindow:
         """
         with self._lock:
             self._before, self._on_trial = before, new if self._settings.frames else ''
-            # In work while the version changed, a frame may have been answered already.
-            self._answers = {
-                version: self._answers.get(version, {}) for version in (before, new)}
+            self._answers = {before: self._answers.get(before, {}), new: {}}
 
     def end(self) -> None:
         """End a trial, whatever came of it."""

@@ -105,10 +105,19 @@ class ModelVersions:
 
         :param model: The model directory.
         :param reason: Why it is accepted, in a sentence.
-        :raises InputError: If it is no complete model or another process is writing.
+        :raises InputError: If it is no complete model, another process is writing, or the folder
+            cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _BEGIN_LOCK).open('w') as lock:  # several nodes may begin at once
+        if self.list():
+            return  # the folder may be one that can only be read
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / _BEGIN_LOCK).open('w')
+        except OSError as error:
+            raise InputError(
+                f'{self.folder}: cannot be a folder of model versions: {error.strerror}'
+            ) from error
+        with lock:  # several nodes may begin at once
             self._wait_for(lock)
             if not self.list():
                 self.use(self.add(model, is_accepted=True, reason=reason).name)
