@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 
 from bkd_core.adaptation import ModelVersions
@@ -166,6 +167,27 @@ def test_a_person_goes_back_and_the_node_stays_there(start, models):
     assert not answer.success and 'no whole version before' in answer.message
     refused = robot.set_parameter('model', 'default')
     assert not refused.successful and 'bkd versions' in refused.reason
+
+
+def test_a_second_wish_to_go_back_waits_for_the_first_and_frames_wait_for_neither(start, models):
+    robot = start('/twice')
+    robot.film_frames(1)
+    for name in ('second', 'third'):
+        number = robot.add(models(name)).number
+        robot.film(lambda number=number: robot.served() == number, name)
+    with (robot.versions.folder / '.lock').open('w') as lock:  # as a round does that adds one
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = robot.ears.node.create_client(Trigger, f'{robot.name}/rollback')
+        robot.ears.wait_until(client.service_is_ready, 'the service')
+        first, second = (client.call_async(Trigger.Request()) for _ in range(2))
+        robot.ears.wait_until(second.done, 'the second answer')
+        assert not second.result().success
+        assert 'is going back already' in second.result().message
+        robot.film_frames(5)
+        assert not first.done()
+    robot.film(first.done, 'the first answer')
+    assert first.result().success and '000002-' in first.result().message
+    assert robot.versions.in_use().number == 2
 
 
 @pytest.mark.parametrize(('name', 'change', 'fault'), [
