@@ -11,6 +11,7 @@ from bkd_core.errors import InputError
 from bkd_ros import parameters
 from bkd_ros.model_slot import ModelSlot
 from bkd_ros.version_follower import VersionFollower
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -31,6 +32,9 @@ class Control:
         self._slot = slot
         self._follower = follower
         self._services: list[Any] = []
+        # Of their own: until a service has answered, nothing else of its group is called, and
+        # the cameras' frames are in the node's.
+        self._group = ReentrantCallbackGroup()
         self.is_enabled = True
         node.add_on_set_parameters_callback(self._check_parameters)
         if hasattr(node, 'add_post_set_parameters_callback'):
@@ -39,7 +43,8 @@ class Control:
     def open(self) -> None:
         """Offer the services."""
         self._services = [
-            self._node.create_service(kind, f'~/{name}', callback)
+            self._node.create_service(
+                kind, f'~/{name}', callback, callback_group=self._group)
             for kind, name, callback in (
                 (Trigger, 'reload', self._reload), (Trigger, 'rollback', self._rollback),
                 (SetBool, 'set_enabled', self._set_enabled))]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import time
+from types import SimpleNamespace
 
 from bkd_core.adaptation import ModelVersions
 from bkd_core.adaptation.versions import BY_A_PERSON
@@ -20,6 +22,8 @@ pytest.importorskip('rclpy')
 
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from bkd_ros.parameters import SEGMENTATION  # noqa: E402
+from bkd_ros.version_follower import VersionFollower  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fixtures_ros import node_process, parameter, probe  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
@@ -169,25 +173,49 @@ def test_a_person_goes_back_and_the_node_stays_there(start, models):
     assert not refused.successful and 'bkd versions' in refused.reason
 
 
-def test_a_second_wish_to_go_back_waits_for_the_first_and_frames_wait_for_neither(start, models):
-    robot = start('/twice')
+def test_frames_do_not_wait_for_a_rollback_that_waits_for_a_round(start, models):
+    robot = start('/locked')
     robot.film_frames(1)
-    for name in ('second', 'third'):
-        number = robot.add(models(name)).number
-        robot.film(lambda number=number: robot.served() == number, name)
-    with (robot.versions.folder / '.lock').open('w') as lock:  # as a round does that adds one
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = robot.ears.node.create_client(Trigger, f'{robot.name}/rollback')
-        robot.ears.wait_until(client.service_is_ready, 'the service')
-        first, second = (client.call_async(Trigger.Request()) for _ in range(2))
-        robot.ears.wait_until(second.done, 'the second answer')
-        assert not second.result().success
-        assert 'is going back already' in second.result().message
+    robot.add(models('second'))
+    robot.film(lambda: robot.served() == 2, 'the second version')
+    client = robot.ears.node.create_client(Trigger, f'{robot.name}/rollback')
+    robot.ears.wait_until(client.service_is_ready, 'the service')
+    with writing(robot.versions):
+        answer = client.call_async(Trigger.Request())
         robot.film_frames(5)
-        assert not first.done()
-    robot.film(first.done, 'the first answer')
-    assert first.result().success and '000002-' in first.result().message
-    assert robot.versions.in_use().number == 2
+        assert not answer.done() and robot.served() == 2
+        again = robot.call(Trigger, 'rollback')
+        assert not again.success and 'is going back already' in again.message
+    robot.film(answer.done, 'the answer')
+    assert answer.result().success and '000001-' in answer.result().message
+
+
+@contextlib.contextmanager
+def writing(versions):
+    """Be the writer of a folder of versions, as a round is that adds one."""
+    with (versions.folder / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_who_wants_to_go_back_while_the_node_does_is_refused(tmp_path, models):
+    versions = ModelVersions(tmp_path / 'versions')
+    for name in ('first', 'second', 'third'):
+        versions.use(versions.add(models(name), is_accepted=True, reason='better').name)
+    settings = {
+        **{name: setting.default for name, setting in SEGMENTATION.items()},
+        'versions': str(versions.folder)}
+    node = SimpleNamespace(
+        get_parameter=lambda name: SimpleNamespace(value=settings[name]))
+    slot = SimpleNamespace(previous=None, swap=lambda model, done: done(''))
+    follower = VersionFollower(node, slot)
+    answers = []
+    with writing(versions):
+        for _ in range(2):
+            follower.go_back(lambda *answer: answers.append(answer))
+        assert answers == [(False, 'the node is going back already')]
+    follower.close()  # waits for the first
+    assert answers[1:] == [(True, '')] and versions.in_use().number == 2
 
 
 @pytest.mark.parametrize(('name', 'change', 'fault'), [
