@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from typing import Sequence
 from xml.sax.saxutils import escape
 
 INK, MUTED, GRID = '#1f2933', '#5f6b7a', '#d7dde4'
@@ -27,3 +28,20 @@ def text(
     return (
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{color}" font-family="sans-serif" '
         f'font-size="{size}" font-weight="{weight}">{escape(words)}</text>')
+
+
+def document(title: str, parts: Sequence[str], *, width: int, height: int) -> str:
+    """
+    Return a whole chart: parts on white paper, below a title.
+
+    :param title: Headline, also for readers who cannot see it.
+    :param parts: Elements, such as those of `line` and `text`; later ones lie on top.
+    :param width: Pixels.
+    :param height: Pixels.
+    """
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img">', f'<title>{escape(title)}</title>',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        text(16, 28, title, size=16, weight='bold')]
+    return '\n'.join([*head, *parts, '</svg>', ''])

@@ -8,11 +8,10 @@ from dataclasses import replace
 import math
 import statistics
 from typing import Sequence
-from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.adaptation.plan import ABLATIONS, ORACLE
 from bkd_core.benchmarks.adaptation.rows import gains, Row, teacher_of
-from bkd_core.benchmarks.svg import GRID, INK, line, MUTED, text
+from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 760, 210, 40, 56, 44
 _TEACHER, _STUDENT = '#b35900', '#00629b'
@@ -42,12 +41,8 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
 
     bottom = _TOP + _STEP * len(pairs)
     height = bottom + 62
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" role="img">',
-        f'<title>{escape(title)}</title>',
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        text(16, 28, title, size=16, weight='bold')]
+    parts: list[str] = []
+
     for tick in range(low, high + 1, 5):
         parts += [
             line(across(tick), _TOP, across(tick), bottom, GRID),
@@ -60,7 +55,7 @@ def draw_chart(title: str, rows: Sequence[Row]) -> str | None:
     for number, (teacher, student) in enumerate(pairs):
         parts += _pair(teacher, student, _TOP + _STEP * (number + 0.5), across)
     parts += _legend(bottom + 44)
-    return '\n'.join([*parts, '</svg>', ''])
+    return document(title, parts, width=_WIDTH, height=height)
 
 
 def _common_seeds(teacher: Row, student: Row) -> tuple[Row, Row]:

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from typing import Any, Sequence
-from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.latency.contestant import PLAIN
-from bkd_core.benchmarks.svg import GRID, INK, line, MUTED, text
+from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 CHART = 'latency.svg'
 _WIDTH, _LEFT, _STEP, _TOP = 760, 290, 24, 52
@@ -88,12 +87,7 @@ def chart(rows: Sequence[dict[str, Any]]) -> str:
     scale = (_WIDTH - _LEFT - 60) / longest
     bottom = _TOP + _STEP * len(shown)
     title = 'Times as fast as NumPy and eager torch (1: the same)'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{bottom + 20}" '
-        f'viewBox="0 0 {_WIDTH} {bottom + 20}" role="img">', f'<title>{escape(title)}</title>',
-        f'<rect width="{_WIDTH}" height="{bottom + 20}" fill="#ffffff"/>',
-        text(16, 28, title, size=16, weight='bold'),
-        line(round(_LEFT + scale, 1), _TOP, round(_LEFT + scale, 1), bottom, GRID)]
+    parts = [line(round(_LEFT + scale, 1), _TOP, round(_LEFT + scale, 1), bottom, GRID)]
     for number, row in enumerate(shown):
         y = _TOP + _STEP * number
         name = f'{row["model"]}, {row["runtime"]}, {row["size"][1]}x{row["size"][0]}'
@@ -102,7 +96,7 @@ def chart(rows: Sequence[dict[str, Any]]) -> str:
             text(_LEFT - 10, y + 16, name, anchor='end', color=MUTED),
             f'<rect x="{_LEFT}" y="{y + 4}" width="{width}" height="16" fill="#00629b"/>',
             text(_LEFT + width + 6, y + 16, f'{row["ratio"]:.1f}', color=INK)]
-    return '\n'.join([*parts, '</svg>', ''])
+    return document(title, parts, width=_WIDTH, height=bottom + 20)
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import math
 from typing import Sequence
-from xml.sax.saxutils import escape
 
-from bkd_core.benchmarks.svg import GRID, INK, line, MUTED, text
+from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 Series = Sequence[tuple[int, float]]  # (round, mIoU in percent)
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 380, 60, 200, 56, 60
@@ -35,11 +34,8 @@ def draw_rounds(title: str, curves: dict[str, list[Series]], *, ticks: Sequence[
         return round(
             _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">', f'<title>{escape(title)}</title>',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        text(16, 28, title, size=16, weight='bold')]
+    parts: list[str] = []
+
     for tick in range(low, high + 1, 5):
         parts += [
             line(_LEFT, up(tick), _WIDTH - _RIGHT, up(tick), GRID),
@@ -52,7 +48,7 @@ def draw_rounds(title: str, curves: dict[str, list[Series]], *, ticks: Sequence[
         for curve in seeds:
             parts += _curve([(across(number), up(value)) for number, value in curve], color)
     parts += _legend(list(curves))
-    return '\n'.join([*parts, '</svg>', ''])
+    return document(title, parts, width=_WIDTH, height=_HEIGHT)
 
 
 def _curve(points: Sequence[tuple[float, float]], color: str) -> list[str]:

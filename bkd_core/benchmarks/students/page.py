@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import math
 import statistics
 from typing import Any, Sequence
-from xml.sax.saxutils import escape
 
 from bkd_core.benchmarks.latency.contestant import PLAIN
-from bkd_core.benchmarks.svg import GRID, INK, line, MUTED, text
+from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 PAGE, CHART = 'students.md', 'students.svg'
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 460, 60, 190, 52, 60
@@ -130,11 +129,8 @@ def chart(points: Sequence[Point]) -> str:
             round(bottom - (score - low) / (high - low) * (bottom - _TOP), 1))
 
     title = 'mIoU on CamVid (percent) over milliseconds per frame, one thread'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">', f'<title>{escape(title)}</title>',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        text(16, 28, title, size=16, weight='bold')]
+    parts: list[str] = []
+
     for score in range(low, high + 1, 5):
         _, y = place(0, score)
         parts += [line(_LEFT, y, right, y, GRID),
@@ -154,7 +150,7 @@ def chart(points: Sequence[Point]) -> str:
         x = _LEFT + 120 * number
         parts += [f'<circle cx="{x}" cy="{_HEIGHT - 20}" r="5" fill="{color}"/>',
                   text(x + 10, _HEIGHT - 16, name, color=MUTED)]
-    return '\n'.join([*parts, '</svg>', ''])
+    return document(title, parts, width=_WIDTH, height=_HEIGHT)
 
 
 def _with_mark(point: Point, points: Sequence[Point]) -> Point:
