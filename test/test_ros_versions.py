@@ -27,6 +27,7 @@ from bkd_ros.version_follower import VersionFollower  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fixtures_ros import node_process, parameter, probe  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from test_ros_node_control import painted, Remote  # noqa: E402
 
@@ -67,10 +68,18 @@ class Robot(Remote):
         super().__init__(ears, namespace)
         self.node, self.versions = node, versions
         node.wait_for(f'labels {namespace}/image')
-        self.labels = ears.subscribe(Image, f'{namespace}/segmentation_node/labels', OUTPUT_QOS)
+        self.received = ears.subscribe(Image, f'{namespace}/segmentation_node/labels', OUTPUT_QOS)
         self.diagnoses = ears.subscribe(DiagnosticArray, '/diagnostics', 10)
         self.camera = ears.publisher(Image, f'{namespace}/image', INPUT_QOS)
+        # Until the labels are heard, frames before the first one that counts.
+        first = rgb_to_image(painted(), Header(frame_id='camera'))
+        ears.publish_until(self.camera, first, lambda: self.received, 'labels')
         self.sent = []
+
+    @property
+    def labels(self):
+        """Return the labels of the frames that count."""
+        return [message for message in self.received if message.header.stamp.sec > 0]
 
     def film(self, condition, what):
         """Send a frame at a time, each once the one before is answered, until a condition."""

@@ -19,13 +19,13 @@ import time
 
 import bkd_core
 from bkd_core import atomic, model_directory
+from bkd_core.adaptation.disk_errors import disk_errors
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
 from bkd_core.adaptation.measure import kept_share, measure_student
 from bkd_core.adaptation.memory import write_memory
 from bkd_core.adaptation.report import round_card, write_round_report
 from bkd_core.adaptation.round_folder import (
     begin_versions,
-    disk_errors,
     IDENTITY,
     is_same_model,
     only_round,

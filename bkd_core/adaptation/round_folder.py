@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-import errno
 import fcntl
 import json
 from pathlib import Path
@@ -19,30 +18,7 @@ from bkd_core.errors import InputError
 WORK = '.round'
 IDENTITY = 'round.json'
 _LOCK = '.lock'
-# Errors of a disk that the user can mend, and how.
-_DISK_ERRORS = {
-    errno.ENOSPC: 'Make room (--max-megabytes bounds the versions)',
-    errno.EDQUOT: 'Make room (--max-megabytes bounds the versions)',
-    errno.EROFS: 'Give an --output that can be written'}
 _FIRST = 'The model that adaptation began with.'
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """
-    Name the folder where a disk is full or can't be written; what was reached stays.
-
-    :param folder: The folder of versions.
-    :raises InputError: In place of the system's error.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        raise InputError(
-            f'{folder}: {error.strerror}. {_DISK_ERRORS[error.errno]}; the same command goes on '
-            'with what was reached') from error
 
 
 def begin_versions(versions: ModelVersions, model: str | Path) -> Version:

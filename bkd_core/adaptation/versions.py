@@ -31,6 +31,7 @@ import time
 from typing import Any, Iterator
 
 from bkd_core import atomic, model_directory
+from bkd_core.adaptation.disk_errors import disk_errors
 from bkd_core.adaptation.rolled_back import read_reasons, write_reasons
 from bkd_core.adaptation.version_files import (
     files_of,
@@ -110,13 +111,9 @@ class ModelVersions:
         """
         if self.list():
             return  # the folder may be one that can only be read
-        try:
+        with disk_errors(self.folder, otherwise='cannot be a folder of model versions'):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / _BEGIN_LOCK).open('w')
-        except OSError as error:
-            raise InputError(
-                f'{self.folder}: cannot be a folder of model versions: {error.strerror}'
-            ) from error
         with lock:  # several nodes may begin at once
             self._wait_for(lock)
             if not self.list():
