@@ -21,6 +21,7 @@ from fixtures_adaptation import Hold, QUICK_OPTIONS, TARGET, train_tiny_model  #
 from fixtures_ros import node_process, parameter, probe  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
 
 ROUND_PATIENCE_S = 300.0
 NAMESPACE = '/loop'
@@ -37,10 +38,19 @@ class Drive:
         self.ears = ears
         labels = ears.subscribe(Image, f'{NAMESPACE}/segmentation_node/labels', OUTPUT_QOS)
         self.camera = ears.publisher(Image, f'{NAMESPACE}/image', INPUT_QOS, num_subscribers=2)
+        self.collecting = ears.node.create_client(SetBool, f'{NAMESPACE}/collector_node/pause')
+        self.pause_collecting(True)
         # Until the labels are heard, frames before the drive's first one.
         ears.publish_until(self.camera, self.frame(0), lambda: labels, 'labels')
         self.received = labels
         self.sent = []
+        self.pause_collecting(False)
+
+    def pause_collecting(self, is_paused):
+        self.ears.wait_until(self.collecting.service_is_ready, 'the collector')
+        answer = self.collecting.call_async(SetBool.Request(data=is_paused))
+        self.ears.wait_until(answer.done, 'its answer')
+        assert answer.result().success
 
     @property
     def labels(self):
@@ -49,7 +59,17 @@ class Drive:
 
     def frame(self, number):
         header = Header(stamp=Time(sec=number), frame_id='front')
-        return rgb_to_image(TARGET.image(number % len(TARGET)), header)
+        return rgb_to_image(TARGET.image((number - 1) % len(TARGET)), header)
+
+    def collect(self, store):
+        """Send every frame of the target once, each when the one before is stored."""
+        def stored():
+            return len(list(store.glob('frames/*.json')))
+        for number in range(1, len(TARGET) + 1):
+            self.go_on(lambda number=number: len(self.sent) == number, 'a frame')
+            self.ears.wait_until(
+                lambda number=number: stored() == len(self.labels) == number, 'it in the store')
+        self.pause_collecting(True)
 
     def go_on(self, condition, what):
         def step():
@@ -85,6 +105,7 @@ def test_a_camera_is_collected_adapted_to_and_labelled_by_the_new_student(tmp_pa
         progress = ears.subscribe(
             DiagnosticStatus, f'{NAMESPACE}/adaptation_node/progress', LATCHED_QOS)
         drive = Drive(ears)
+        drive.collect(store)  # what a round learns from is then the same in every run
 
         def state():
             pairs = progress[-1].values if progress else ()
