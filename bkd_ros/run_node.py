@@ -99,11 +99,29 @@ def _ignore_signals() -> None:
         signal.signal(number, lambda *_: None)
 
 
+class _Watched:
+    """
+    What an executor asks a future for in every turn, without a callback that stays each time.
+
+    rclpy adds one to the future whenever something was done: a node that runs for weeks would
+    keep millions of them.
+    """
+
+    def __init__(self, future: Future) -> None:
+        self.done = future.done
+
+    def add_done_callback(self, callback: Callable[[Future], None]) -> None:
+        """Leave it: the executor is woken by the one callback that `_spin` adds."""
+
+
 def _spin(node: Any) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    node.done.add_done_callback(lambda future: executor.wake())
+    watched = _Watched(node.done)
     try:
-        executor.spin_until_future_complete(node.done)
+        while rclpy.ok() and not node.done.done():
+            executor.spin_once_until_future_complete(watched)
         if node.done.done():
             node.done.result()  # raises what a thread of the node met
     finally:

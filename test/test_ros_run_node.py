@@ -1,0 +1,53 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A node's process: what it keeps while it spins, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from fixtures_ros import ROOT
+import pytest
+
+pytest.importorskip('rclpy')
+
+# It ends in a moment in which nothing else happens, from another thread.
+SCRIPT = """
+import sys, threading, time
+from bkd_ros.run_node import run_node
+from rclpy.node import Node
+from rclpy.task import Future
+
+class Counting(Future):
+    num_callbacks = 0
+
+    def add_done_callback(self, callback):
+        self.num_callbacks += 1
+        super().add_done_callback(callback)
+
+class Busy(Node):
+    def __init__(self):
+        super().__init__('busy')
+        self.done, self.num_ticks = Counting(), 0
+        self.timer = self.create_timer(0.001, self.tick)
+
+    def tick(self):
+        self.num_ticks += 1
+        if self.num_ticks == 300:
+            self.timer.cancel()
+            threading.Timer(0.2, self.done.set_result, [None]).start()
+
+    def close(self):
+        print(self.num_ticks, self.done.num_callbacks)
+        self.destroy_node()
+
+sys.exit(run_node(Busy, 'busy', []))
+"""
+
+
+def test_a_node_that_runs_for_weeks_keeps_nothing_for_each_turn():
+    result = subprocess.run(
+        [sys.executable, '-c', SCRIPT], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.split() == ['300', '1']
