@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Make an export of a model directory anew; it takes its place only if it names the same labels."""
+"""Make an export of a model anew; only one that names the same labels takes its place."""
 
 from __future__ import annotations
 
