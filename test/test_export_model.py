@@ -320,6 +320,7 @@ def test_the_shipped_student_keeps_its_labels_of_real_frames_in_int8(tmp_path, d
     by_float, by_int8 = (
         Segmenter.load(tmp_path / 'student', runtime=name, num_threads=1)
         for name in ('onnxruntime', 'onnxruntime_int8'))
-    frames = [cv2.imread(str(path))[..., ::-1] for path in sorted((images / 'val').iterdir())[::20]]
+    paths = sorted((images / 'val').iterdir())[::20]
+    frames = [cv2.imread(str(path))[..., ::-1] for path in paths]
     shares = [(by_float(frame).labels == by_int8(frame).labels).mean() for frame in frames]
     assert .99 <= np.mean(shares) < 1
