@@ -9,6 +9,7 @@ import tempfile
 from typing import Iterable, Iterator
 
 from bkd_core import __version__, atomic
+from bkd_core.errors import InputError
 from bkd_core.export.onnx import export_onnx
 from bkd_core.inference.segmenter import resize_frame
 from bkd_core.model_directory import ModelSpec
@@ -40,7 +41,8 @@ def export_int8(
     :param path: The file; written atomically.
     :param frames: (H, W, 3) uint8 RGB of what the network is to see, about 30.
     :param float_layers: So many convolutions, from the first, compute in float32.
-    :raises InputError: If the onnx package is missing.
+    :raises InputError: If the onnx package is missing, or float_layers leaves no
+        convolution to quantise.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as name:
@@ -57,6 +59,10 @@ def _quantize(folder: Path, images: Iterator[np.ndarray], float_layers: int) -> 
     plain, result = folder / 'plain.onnx', folder / 'int8.onnx'
     quant_pre_process(folder / 'float.onnx', plain, skip_symbolic_shape=True)
     convolutions = [node.name for node in onnx.load(plain).graph.node if node.op_type == 'Conv']
+    if not 0 <= float_layers < len(convolutions):
+        raise InputError(
+            f'float_layers: got {float_layers}; expected 0 to {len(convolutions) - 1}, for the '
+            f'{len(convolutions)} convolutions of the network')
 
     class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:

@@ -51,7 +51,7 @@ class ExportTask:
     :param labelled: Labelled frames on which an int8 export is scored, if there are any.
     :param labelled_name: What these are, for the model card.
     :param float_layers: So many convolutions of an int8 export stay in float32.
-    :raises InputError: If a value is out of range.
+    :raises InputError: If something is missing or does not fit.
     """
 
     directory: Path
@@ -65,16 +65,19 @@ class ExportTask:
     float_layers: int = FLOAT_LAYERS
 
     def __post_init__(self) -> None:
-        """Check what a user may get wrong."""
-        file_of(self.runtime)
-        if self.float_layers < 0:
-            raise InputError(f'float_layers: got {self.float_layers}; expected 0 or more')
+        """Check it before the work begins."""
+        if self.labelled is not None and file_of(self.runtime) != INT8:
+            raise InputError(
+                f"runtime '{self.runtime}': only int8 exports are scored on labelled frames; for "
+                "others use 'bkd evaluate'")
         if not (self.directory / model_directory.WEIGHTS).is_file():
             raise InputError(
                 f"model '{self.directory}': it holds no {model_directory.WEIGHTS}, from which an "
                 'export is made. Export it where it was trained, or copy the whole directory')
         if self.output != self.directory and self.output.exists():
             raise InputError(f'{self.output}: is there already; give another --output')
+        if self.directory in self.output.parents:
+            raise InputError(f'{self.output}: lies in the model itself; give another --output')
 
 
 @dataclass(frozen=True, kw_only=True)
