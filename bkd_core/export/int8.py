@@ -56,8 +56,8 @@ def _quantize(folder: Path, images: Iterator[np.ndarray], float_layers: int) -> 
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
-    plain, result = folder / 'plain.onnx', folder / 'int8.onnx'
-    quant_pre_process(folder / 'float.onnx', plain, skip_symbolic_shape=True)
+    plain, result = str(folder / 'plain.onnx'), str(folder / 'int8.onnx')
+    quant_pre_process(str(folder / 'float.onnx'), plain, skip_symbolic_shape=True)
     convolutions = [node.name for node in onnx.load(plain).graph.node if node.op_type == 'Conv']
     if not 0 <= float_layers < len(convolutions):
         raise InputError(
