@@ -134,7 +134,11 @@ def test_an_int8_export_names_the_networks_labels_and_stands_in_the_card(world, 
     main(['export', 'model', *INT8_RUN, '--runtime', runtime, '--score'])
     out = capfd.readouterr().out
     assert 'float32' in out and 'of 4 frames (worst frame' in out
-    graph = onnx.load(f'model/{INT8}').graph
+    file = onnx.load(f'model/{INT8}')
+    # ONNX Runtime 1.17, the oldest that the package takes, reads these.
+    assert [(item.domain, item.version) for item in file.opset_import] == [('', 17)]
+    assert file.ir_version <= 9
+    graph = file.graph
     weights = [tensor for tensor in graph.initializer
                if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4]
     assert len(weights) == 2

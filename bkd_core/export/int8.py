@@ -76,6 +76,11 @@ def _quantize(folder: Path, images: Iterator[np.ndarray], float_layers: int) -> 
         calibrate_method=quantization.CalibrationMethod.MinMax,
         op_types_to_quantize=list(_OPERATIONS), nodes_to_exclude=convolutions[:float_layers])
     model = onnx.load(result)
+    # The optimiser lists operators that it knows and nothing uses; an older runtime refuses them.
+    used = {node.domain for node in model.graph.node}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
     model.producer_name, model.producer_version = 'bkd_ros', __version__
     onnx.checker.check_model(model)
     return model.SerializeToString()
