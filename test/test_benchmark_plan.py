@@ -12,6 +12,7 @@ from bkd_core.benchmarks.adaptation.benchmark import check_data
 from bkd_core.benchmarks.adaptation.plan import (
     ABLATIONS,
     all_methods,
+    AVERAGED,
     BKD,
     COMPACT,
     LARGE,
@@ -104,6 +105,27 @@ def test_what_a_method_builds_on_is_planned_with_it():
     assert keys(plan('self_training', BKD, seeds=(3,))) == [
         ('source_only', None, 3), ('self_training', None, 3), (BKD, 'self_training', 3)]
     assert keys(plan('oracle')) == [('oracle', None, 0)]
+
+
+def test_the_averaged_round_learns_from_several_students():
+    runs = plan(AVERAGED, seeds=(2,))
+    student = only(runs, AVERAGED)
+    teachers = [run for run in runs if run.method == BKD]
+    assert [run.teacher for run in teachers] == ['fda', 'self_training']
+    assert student.config.method.teacher == tuple(f'stage:{run.name}' for run in teachers)
+    assert student.needs[:2] == tuple(teachers) and student.teacher == BKD
+    assert student.teacher_run is None
+    assert all(run.teacher_run == run.needs[0].name for run in teachers)
+
+
+@pytest.mark.parametrize('named, message', [
+    (['fda'], 'expected a list of two or more methods'),
+    ('fda', 'expected a list of two or more methods'),
+    (['fda', 'self_trainin'], "averaged_teachers of protocol 'mine'"),
+])
+def test_what_cannot_be_averaged_is_refused(named, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        plan(AVERAGED, protocol=changed(tmp_path, averaged_teachers=named))
 
 
 def test_the_compact_student_has_a_fifth_of_its_teachers_parameters_at_most():
