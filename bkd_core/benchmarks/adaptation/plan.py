@@ -34,6 +34,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     f'{BKD}_without_mining': {'mining': {'form': 'none', 'share': 0.0}},
     f'{BKD}_without_entropy': {'lambda_entropy': 0.0},
     f'{BKD}_without_whole_frames': {'teacher_view': 'crop'},
+    f'{BKD}_without_logit_adjustment': {'logit_adjustment': 0.0},
 }
 # A pair of other networks: the student has a seventh of its teacher's parameters.
 LARGE_FLOOR = 'source_only_large'
