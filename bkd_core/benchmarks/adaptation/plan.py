@@ -172,9 +172,10 @@ class Planner:
     def add(
         self, method: str, teacher: str | None, seed: int, change: Change | None = None,
     ) -> None:
-        """Plan a run and what it needs; a change that gives a planned run again adds none."""
+        """Plan a run and what it needs; a variant that is a planned run again adds none."""
         run = self._run(method, teacher, seed, change)
-        planned = {other.config_hash for other in self.order.values()} if change else ()
+        is_variant = change is not None or method in ABLATIONS
+        planned = {other.config_hash for other in self.order.values()} if is_variant else ()
         if run.config_hash not in planned:
             self._append(run)
 
