@@ -246,6 +246,7 @@ def test_a_copy_with_the_export_leaves_the_model_as_it_was(world):
     (('model', *INT8_RUN[:-1], '-1'), 'float_layers: got -1; expected 0 to 1'),
     (('model', *INT8_RUN[:-1], '2'), 'float_layers: got 2; expected 0 to 1, for the 2'),
     (('model', '--score'), 'only int8 exports are scored'),
+    (('model', '--float-layers', '6'), 'all its layers are in float32'),
     (('model', '--output', 'model/new'), 'model/new: lies in the model itself'),
     (('model', '--output', 'drive'), 'drive: is there already'),
     (('model', '--frame', 'drive'), "Did you mean '--frames'"),

@@ -70,6 +70,10 @@ class ExportTask:
             raise InputError(
                 f"runtime '{self.runtime}': only int8 exports are scored on labelled frames; for "
                 "others use 'bkd evaluate'")
+        if self.float_layers != FLOAT_LAYERS and file_of(self.runtime) != INT8:
+            raise InputError(
+                f"runtime '{self.runtime}': all its layers are in float32, so float_layers "
+                f'{self.float_layers} would do nothing; leave it out')
         if not (self.directory / model_directory.WEIGHTS).is_file():
             raise InputError(
                 f"model '{self.directory}': it holds no {model_directory.WEIGHTS}, from which an "
