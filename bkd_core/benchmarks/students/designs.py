@@ -21,6 +21,8 @@ _TRAIN = DataConfig(name='camvid', root='camvid', options={'split': 'train'})
 _VALIDATION = DataConfig(name='camvid', root='camvid', options={'split': 'val'})
 # As the oracle of the protocols' budget for a processor.
 _LEARNING_RATE = 1e-3
+# Short side at which LR-ASPP sees a frame, in pixels: the default student's.
+PEER_HEIGHT = 352
 
 
 @dataclass(frozen=True, kw_only=True)
