@@ -21,6 +21,7 @@ from bkd_core.benchmarks.students import (  # noqa: E402
 )
 from bkd_core.benchmarks.students.designs import Design  # noqa: E402
 from bkd_core.benchmarks.students.page import chart, page, points_of  # noqa: E402
+from bkd_core.config import MODEL_PRESETS  # noqa: E402
 from bkd_core.config_file import to_yaml  # noqa: E402
 from bkd_core.models import build_network  # noqa: E402
 from tiny_training import PaintedFrames  # noqa: E402
@@ -122,6 +123,13 @@ def test_every_design_is_another_network_or_size_and_trains_on_the_training_spli
         assert config.source.options['split'] == 'train'
         assert config.validation.options['split'] == 'val'
     assert DESIGNS[0].options == {} and DESIGNS[0].input_height == 352
+
+
+def test_the_presets_are_designs_of_the_table():
+    defaults = {'variant': 'lite0', 'num_stages': 6, 'width': 96, 'logits_stride': 4}
+    designs = [({**defaults, **item.options}, item.input_height) for item in DESIGNS]
+    for preset in MODEL_PRESETS.values():
+        assert (preset['options'], preset['input_height']) in designs
 
 
 def test_designs_are_chosen_by_name_in_the_order_of_the_table():
