@@ -86,6 +86,11 @@ def test_the_page_holds_every_way_but_the_plain_one():
     assert 'Some CPU; load 0.5. numpy 2. Commit of the' in text
 
 
+def test_designs_that_were_not_timed_are_named_with_their_score():
+    text = page([*LINES[:-1], score('untimed', .51), LINES[-1]])
+    assert 'not timed here (mIoU, %): untimed 51.0.' in text and 'not timed' not in page(LINES)
+
+
 def test_larger_frames_have_columns_of_their_own_and_the_first_size_decides():
     large = (720, 1280)
     lines = [score('a', .6), score('b', .5), times(

@@ -120,6 +120,12 @@ def page(lines: Sequence[dict[str, Any]]) -> str:
         f'| design | M parameters | mIoU (%) | way |{head}',
         f'| --- | ---: | ---: | --- |{" ---: |" * 5 * len(sizes)}']
     text_lines += [_row(point) for point in points]
+    timed = {point.score['design'] for point in points}
+    others = {
+        item['design']: f'{item["design"]} {100 * item["miou"]:.1f}' for item in lines
+        if item['kind'] == 'score' and item['design'] not in timed}
+    if others:
+        text_lines += ['', f'Scored, but not timed here (mIoU, %): {"; ".join(others.values())}.']
     text_lines += [
         '', f'Machine: {times["machine"]}; load {times["load"]:.1f}. {times["versions"]}. '
         f'Commit of the times: {times["commit"]}.', '']
