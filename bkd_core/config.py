@@ -340,6 +340,9 @@ class BilateralDistillationConfig:
         scale that networks are used at, and keeps its soft label in memory; 'crop' shows it the
         same crops as the student, in every step.
     :param teacher_flip: Average the teacher's soft label over the image and its mirror image.
+    :param logit_adjustment: Power of post-hoc logit adjustment (Menon et al. 2021, equation 9) of
+        the teacher's soft labels on the target, by its own mean share of each class there: gives
+        small classes back what large ones take from them. 0 switches it off.
     :param cache_megabytes: Memory for the soft labels of whole frames (on the training's
         device); the frames that do not fit are labelled anew each time.
     :param confidence_cap: On the target a pixel's mining weight is multiplied by its teacher
@@ -358,6 +361,7 @@ class BilateralDistillationConfig:
     kl_direction: Literal['forward', 'reverse'] = 'forward'
     teacher_view: Literal['frame', 'crop'] = 'frame'
     teacher_flip: bool = True
+    logit_adjustment: float = 0.0
     cache_megabytes: int = 4000
     confidence_cap: float = 1.0
     mining: MiningConfig = field(default_factory=MiningConfig)
@@ -367,7 +371,7 @@ class BilateralDistillationConfig:
         _require(self.temperature > 0, 'method.temperature', self.temperature, 'above 0')
         for name in (
                 'lambda_soft', 'lambda_target', 'lambda_entropy', 'confidence_cap',
-                'cache_megabytes'):
+                'logit_adjustment', 'cache_megabytes'):
             _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
         _require(
             self.source_flow or self.lambda_target > 0, 'method.source_flow', False,

@@ -6,6 +6,7 @@ The one format in which a network travels: a directory, readable without torch.
     model.yaml          what the network is, what it eats, its label space, its files' hashes
     model.safetensors   weights
     model.onnx          the same network for ONNX Runtime (uint8 RGB in, logits out)
+    model_int8.onnx     the same in 8-bit integers, if `bkd export` made it
     config.yaml         the resolved configuration of the run that trained it
     metrics.json        measured numbers
     MODEL_CARD.md       the same for people: data, numbers, licence, seed
@@ -33,9 +34,13 @@ FORMAT_VERSION = 1
 MODEL_YAML = 'model.yaml'
 WEIGHTS = 'model.safetensors'
 ONNX = 'model.onnx'
+INT8 = 'model_int8.onnx'
 CONFIG = 'config.yaml'
 METRICS = 'metrics.json'
 CARD = 'MODEL_CARD.md'
+# Files that a whole model may lack, and what to do about it.
+_REMEDIES = {
+    INT8: '. Make it: bkd export {} --runtime onnxruntime_int8 --frames RECORDING_OR_FOLDER'}
 # In a folder of versions: the file that names the one in use, and what a version is called.
 POINTER = 'in_use'
 VERSION_NAME = re.compile(r'\d{6}-[0-9a-f]{8}')
@@ -182,7 +187,7 @@ def write_spec(directory: str | Path, spec: ModelSpec) -> None:
         'std': list(spec.std),
         'files': {
             name: file_hash(directory / name)
-            for name in (WEIGHTS, ONNX) if (directory / name).is_file()},
+            for name in (WEIGHTS, ONNX, INT8) if (directory / name).is_file()},
     }
     atomic.write_text(directory / MODEL_YAML, yaml.safe_dump(values, sort_keys=False))
 
@@ -221,12 +226,13 @@ def verify(directory: str | Path, spec: ModelSpec, name: str) -> Path:
 
     :param directory: The model directory.
     :param spec: Its `model.yaml`.
-    :param name: `WEIGHTS` or `ONNX`.
+    :param name: `WEIGHTS`, `ONNX` or `INT8`.
     :raises InputError: If the file is missing, truncated or changed.
     """
     path = Path(directory) / name
     if not path.is_file():
-        raise InputError(f"model '{directory}': {name} is missing")
+        remedy = _REMEDIES.get(name, '').format(directory)
+        raise InputError(f"model '{directory}': {name} is missing{remedy}")
     expected = spec.files.get(name)
     if expected is not None and file_hash(path) != expected:
         raise InputError(

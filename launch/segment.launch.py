@@ -53,7 +53,8 @@ ARGUMENTS = [
         description='Parameters of segmentation_node.'),
     DeclareLaunchArgument(
         'runtime', default_value='',
-        choices=['', 'auto', 'onnxruntime', 'openvino', 'openvino_bf16', 'torch'],
+        choices=['', 'auto', 'onnxruntime', 'openvino', 'openvino_bf16', 'onnxruntime_int8',
+                 'openvino_int8', 'torch'],
         description='What runs the network. Empty: as params_file says.'),
     DeclareLaunchArgument(
         'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 from bkd_core import model_directory
@@ -74,10 +75,15 @@ def test_every_way_of_the_shipped_student_is_measured_for_real(tmp_path):
     pytest.importorskip('torch')
     from bkd_core.benchmarks.latency.run import run_latency_benchmark
     from bkd_core.inference.trial import candidates
+    model = tmp_path / 'model'
+    shutil.copytree(model_directory.resolve('default'), model)
+    shutil.copy(model / model_directory.ONNX, model / model_directory.INT8)
     written = run_latency_benchmark(
-        tmp_path / 'results', rounds=1, sizes=[(48, 64)], threads=[1], has_peer=False)
+        tmp_path / 'results', model=model, rounds=1, sizes=[(48, 64)], threads=[1],
+        has_peer=False)
     numbers = json.loads((written.parent / 'latency.json').read_text())
-    ways = ['plain', 'torch', *candidates(model_directory.resolve('default'), 'cpu')]
+    ways = ['plain', 'torch', *candidates(model, 'cpu')]
+    ways += [f'{name}_int8' for name in ('onnxruntime', 'openvino') if name in ways]
     assert [found['runtime'] for found in numbers['rows']] == 2 * ways  # alone, and not alone
     for found in numbers['rows']:
         assert found['agreement'] > .9 and 0 < found['network_ms'] < found['total_ms']

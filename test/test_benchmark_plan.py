@@ -12,6 +12,7 @@ from bkd_core.benchmarks.adaptation.benchmark import check_data
 from bkd_core.benchmarks.adaptation.plan import (
     ABLATIONS,
     all_methods,
+    AVERAGED,
     BKD,
     COMPACT,
     LARGE,
@@ -30,6 +31,8 @@ import yaml
 PROTOCOLS = sorted(
     (Path(__file__).resolve().parents[1] / 'config' / 'protocols').glob('*.yaml'))
 STREETS = load_protocol('streets')
+# Nothing to switch off where the whole does not adjust.
+UNADJUSTED = f'{BKD}_without_logit_adjustment'
 MOST_MINUTES = 12  # of a run on two cores
 
 
@@ -63,7 +66,8 @@ def changed(tmp_path, **changes):
 def test_every_shipped_protocol_plans_all_methods(path, budget):
     protocol = load_protocol(path.stem)
     runs = plan(protocol=protocol, budget=budget)
-    assert {run.method for run in runs} == set(all_methods())
+    left_out = set() if protocol.budget(budget).methods.get(BKD) else {UNADJUSTED}
+    assert {run.method for run in runs} == set(all_methods()) - left_out
     assert {run.teacher for run in runs if run.method == BKD} == set(TEACHERS)
     for run in runs:
         assert run.config.target != run.config.source or run.stage == 'oracle'
@@ -106,6 +110,27 @@ def test_what_a_method_builds_on_is_planned_with_it():
     assert keys(plan('oracle')) == [('oracle', None, 0)]
 
 
+def test_the_averaged_round_learns_from_several_students():
+    runs = plan(AVERAGED, seeds=(2,))
+    student = only(runs, AVERAGED)
+    teachers = [run for run in runs if run.method == BKD]
+    assert [run.teacher for run in teachers] == ['fda', 'self_training']
+    assert student.config.method.teacher == tuple(f'stage:{run.name}' for run in teachers)
+    assert student.needs[:2] == tuple(teachers) and student.teacher == BKD
+    assert student.teacher_run is None
+    assert all(run.teacher_run == run.needs[0].name for run in teachers)
+
+
+@pytest.mark.parametrize('named, message', [
+    (['fda'], 'expected a list of two or more methods'),
+    ('fda', 'expected a list of two or more methods'),
+    (['fda', 'self_trainin'], "averaged_teachers of protocol 'mine'"),
+])
+def test_what_cannot_be_averaged_is_refused(named, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        plan(AVERAGED, protocol=changed(tmp_path, averaged_teachers=named))
+
+
 def test_the_compact_student_has_a_fifth_of_its_teachers_parameters_at_most():
     runs = plan(COMPACT)
     assert keys(runs) == [(LARGE_FLOOR, None, 0), (LARGE, None, 0), (COMPACT, LARGE, 0)]
@@ -142,7 +167,7 @@ def test_the_second_rounds_teacher_is_the_student_of_the_first(init):
 
 
 def test_the_ablation_switches_one_part_off_and_includes_the_whole():
-    runs = plan('ablation')
+    runs = plan('ablation', protocol=load_protocol('gazebo_to_camvid'))
     whole = only(runs, BKD).config.method
     assert whole.teacher == f'stage:{only(runs, "self_training").name}'
     differs = {
@@ -153,7 +178,8 @@ def test_the_ablation_switches_one_part_off_and_includes_the_whole():
         'target_flow': replace(whole, lambda_target=0.0),
         'mining': replace(whole, mining=replace(whole.mining, form='none', share=0.0)),
         'entropy': replace(whole, lambda_entropy=0.0),
-        'whole_frames': replace(whole, teacher_view='crop')}
+        'whole_frames': replace(whole, teacher_view='crop'),
+        'logit_adjustment': replace(whole, logit_adjustment=0.0)}
     assert whole not in differs.values()
 
 

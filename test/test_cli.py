@@ -23,7 +23,7 @@ from tiny_training import PaintedFrames, register_tiny_network
 ROOT = Path(__file__).resolve().parents[1]
 STREETS = str(ROOT / 'config' / 'experiments' / 'streets.yaml')
 COMMANDS = (
-    'train', 'adapt', 'evaluate', 'predict', 'demo', 'bag', 'benchmark', 'versions')
+    'train', 'adapt', 'evaluate', 'export', 'predict', 'demo', 'bag', 'benchmark', 'versions')
 FRAMES = PaintedFrames(3)
 COLORS = np.array(get_label_space('street9').colors, np.uint8)
 
@@ -100,8 +100,8 @@ def test_help_loads_no_torch():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((), 'train, adapt, evaluate, predict'),
-    (('trian',), 'train, adapt, evaluate, predict'),
+    ((), 'train, adapt, evaluate, export, predict'),
+    (('trian',), 'train, adapt, evaluate, export, predict'),
     (('train',), 'YAML file'),
     (('train', 'a.yaml'), 'a.yaml: no such configuration file'),
     (('train', STREETS, '--optimizer.learning-rat', '1'),

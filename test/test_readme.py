@@ -48,7 +48,7 @@ def sections(text: str, title: str) -> str:
 # A group is no command by itself, only with a word that follows it.
 GROUPS = {'bag', 'benchmark'}
 COMMANDS = (
-    'train', 'evaluate', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
+    'train', 'evaluate', 'export', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
     'benchmark online', 'benchmark latency', 'benchmark node', 'benchmark selection',
     'benchmark shift', 'benchmark students', 'benchmark training', 'bag info', 'bag frames',
     'bag extract', 'versions', 'adapt')

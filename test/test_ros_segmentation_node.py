@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+import shutil
 import signal
 
 import cv2
@@ -17,6 +18,7 @@ pytest.importorskip('rclpy')
 
 from bkd_core.inference import Segmenter  # noqa: E402
 from bkd_core.labels import get_label_space  # noqa: E402
+from bkd_core.model_directory import INT8, ONNX  # noqa: E402
 from bkd_core.visualization import overlay  # noqa: E402
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
@@ -216,6 +218,27 @@ def test_compressed_frames_are_labelled_and_a_silent_topic_is_explained(model, t
         assert (array_of(labels[0]) == Segmenter.load(model)(street()).labels).all()
         assert node.stop(signal.SIGTERM) == 0
         assert 'Traceback' not in node.output()
+
+
+def test_8_bit_integers_are_run_where_they_are_asked_for_without_torch(model, tmp_path):
+    arguments = ('-r', '__ns:=/int8', *parameter('runtime', 'onnxruntime_int8'))
+    with node_process(
+            'segmentation_node', tmp_path / 'log', *arguments, *parameter('model', model)) as node:
+        assert node.wait() == 2  # the model has no such file
+        assert f'bkd export {model} --runtime onnxruntime_int8' in node.output()
+    copy = shutil.copytree(model, tmp_path / 'copy')
+    shutil.copy(copy / ONNX, copy / INT8)
+    with node_process(
+            'segmentation_node', tmp_path / 'log2', *arguments, *parameter('model', copy),
+    ) as node, probe() as ears:
+        node.wait_for('(9 classes) by onnxruntime_int8')
+        labels = ears.subscribe(Image, '/int8/segmentation_node/labels', OUTPUT_QOS)
+        camera = ears.publisher(Image, '/int8/image', INPUT_QOS)
+        message = rgb_to_image(street(), Header(stamp=Time(sec=5), frame_id='camera'))
+        ears.publish_until(camera, message, lambda: labels, 'labels')
+        expected = Segmenter.load(copy, runtime='onnxruntime_int8')(street()).labels
+        assert (array_of(labels[0]) == expected).all()
+        assert 'libtorch' not in Path(f'/proc/{node.process.pid}/maps').read_text()
 
 
 @pytest.mark.parametrize(('arguments', 'reason'), [

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from bkd_core.errors import InputError
 from bkd_core.inference import machine, openvino_runtime, Segmenter
 from bkd_core.inference.openvino_runtime import OpenVinoRuntime
 from bkd_core.inference.runtimes import LOADERS
-from bkd_core.model_directory import ONNX, read_spec, write_spec
+from bkd_core.model_directory import INT8, ONNX, read_spec, resolve, write_spec
 from fixtures_models import nearest_color_network, write_tiny_model
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # student is undecided on these streets, so that small differences cost labels.
 TOLERANCES = {
     'onnxruntime': (.998, .1), 'openvino': (.998, .1), 'openvino_bf16': (.9, 1.5),
-    'torch': (1, 0)}
+    'onnxruntime_int8': (.9, 2.5), 'openvino_int8': (.9, 2.5), 'torch': (1, 0)}
 SIZES = [(240, 320), (97, 211), (180, 120), (3, 7)]
 
 
@@ -46,16 +47,32 @@ def torch_answers(frames):
     return [reference.logits(frame) for frame in frames]
 
 
+@pytest.fixture(scope='module')
+def int8_student(tmp_path_factory):
+    """Return a copy of the shipped student with a file in 8-bit integers."""
+    pytest.importorskip('torch')
+    from bkd_core.export import export_int8
+    from bkd_core.models import load_network
+    directory = tmp_path_factory.mktemp('int8') / 'student'
+    shutil.copytree(resolve('default'), directory)
+    spec, streets = read_spec(directory), Streets(domain='target', num_frames=4)
+    export_int8(
+        load_network(directory), spec, directory / INT8, map(streets.image, range(len(streets))))
+    write_spec(directory, spec)
+    return directory
+
+
 @pytest.fixture(scope='module', params=list(LOADERS))
 def segmenter(request):
     """Return the shipped student in each runtime that this machine has."""
-    package = request.param.removesuffix('_bf16')
+    package = request.param.split('_')[0]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f'{package} is not installed')
     if request.param == 'openvino_bf16' and not machine.has_bfloat16():
         pytest.skip('the processor has no bfloat16')
-    return Segmenter.load(
-        'default', runtime=request.param, device='cpu', num_threads=1)
+    is_int8 = request.param.endswith('_int8')
+    model = request.getfixturevalue('int8_student') if is_int8 else 'default'
+    return Segmenter.load(model, runtime=request.param, device='cpu', num_threads=1)
 
 
 def test_a_runtime_gives_the_labels_of_torch(segmenter, frames, torch_answers):
@@ -66,6 +83,25 @@ def test_a_runtime_gives_the_labels_of_torch(segmenter, frames, torch_answers):
         if frame.size > 1000:  # a few pixels magnified look like nothing it was trained on
             np.testing.assert_allclose(logits, expected, rtol=0, atol=difference)
             assert (logits.argmax(axis=0) == expected.argmax(axis=0)).mean() >= share
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime_int8', 'openvino_int8'])
+def test_a_missing_int8_file_names_the_command_that_makes_it(tmp_path, runtime):
+    pytest.importorskip(runtime.split('_')[0])
+    model = write_tiny_model(tmp_path / 'tiny')
+    with pytest.raises(InputError, match=(
+            f'{INT8} is missing. Make it: bkd export {model} --runtime onnxruntime_int8 ')):
+        Segmenter.load(model, runtime=runtime)
+
+
+def test_int8_by_onnxruntime_runs_on_the_processor(tmp_path):
+    model = write_tiny_model(tmp_path / 'tiny')
+    shutil.copy(model / ONNX, model / INT8)
+    with pytest.raises(InputError, match="'onnxruntime_int8': 8-bit integers are for processors"):
+        Segmenter.load(model, runtime='onnxruntime_int8', device='cuda')
+    segmenter = Segmenter.load(model, runtime='onnxruntime_int8', device='auto')
+    assert segmenter.runtime == 'onnxruntime_int8'
+    assert segmenter._runtime._session.get_providers() == ['CPUExecutionProvider']
 
 
 def test_openvino_and_onnxruntime_agree_on_the_file_that_both_read(frames):
@@ -110,11 +146,13 @@ def test_a_runtime_never_sees_what_is_no_frame(segmenter, frame):
         segmenter(frame)
 
 
-@pytest.mark.parametrize('runtime', ['auto', 'onnxruntime', 'openvino'])
+@pytest.mark.parametrize(
+    'runtime', ['auto', 'onnxruntime', 'openvino', 'onnxruntime_int8', 'openvino_int8'])
 def test_without_torch_in_the_name_no_torch_is_imported(tmp_path, runtime):
-    if runtime == 'openvino':
+    if runtime.startswith('openvino'):
         pytest.importorskip('openvino')
     model = write_tiny_model(tmp_path / 'tiny')
+    shutil.copy(model / ONNX, model / INT8)
     script = (
         'import sys, numpy as np\n'
         'from bkd_core.inference import Segmenter\n'

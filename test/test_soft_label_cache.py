@@ -10,6 +10,7 @@ from bkd_core.batch import Window
 from bkd_core.datasets.loader import make_loader
 from bkd_core.datasets.transforms import cut_image, draw_window
 from bkd_core.methods.soft_label_cache import cut_map, SoftLabelCache, SoftLabelMemory
+from bkd_core.methods.soft_labels import adjust_logits
 from bkd_core.training.trainer import Trainer
 import numpy as np
 import pytest
@@ -161,6 +162,43 @@ def test_a_student_learns_from_whole_frames_and_a_resumed_run_is_the_same(tmp_pa
     cached = [cache.maps for cache in resumed.method.caches]
     assert all(set(maps) <= {0, 1, 2} and maps for maps in cached)
     assert all(kept.dtype == torch.float16 for maps in cached for kept in maps.values())
+
+
+def test_the_shares_are_the_mean_over_frames_and_looked_at_once():
+    teacher = CountingTeacher()
+    cache = cache_of(teacher)
+    expected = torch.stack(
+        [cache.look_up(index).float().exp().mean((0, 2, 3)) for index in range(3)]).mean(0)
+    shares = cache.class_shares()
+    torch.testing.assert_close(shares, expected, atol=1e-3, rtol=0)
+    assert float(shares.sum()) == pytest.approx(1) and len(teacher.sizes) == 3
+
+
+def test_a_class_that_is_never_seen_has_a_share_above_zero():
+    cache = cache_of(lambda images, size: torch.tensor([0., -1000.]).view(1, 2, 1, 1).expand(
+        1, 2, *size))
+    assert 0 < float(cache.class_shares()[1]) < 1e-4
+
+
+@pytest.mark.parametrize('view', ['frame', 'crop'])
+def test_only_the_target_is_adjusted_by_the_teachers_own_shares(view, tmp_path, monkeypatch):
+    register_tiny_network(monkeypatch)
+    frames = PaintedFrames(3)
+    made = {}
+    for power in (0.0, 0.5):
+        config = tiny_config('bilateral_distillation', steps=1)
+        config = replace(config, method=replace(
+            config.method, teacher_view=view, logit_adjustment=power))
+        method = Trainer(
+            config, directory=tmp_path / f'{view}{power}', source=frames, target=frames,
+            teacher=tiny_teacher()).method
+        batch = next(make_loader(frames, frames, config))
+        images = torch.cat((batch.source_images, batch.target_images))
+        made[power] = method.soft_labels_of(batch, images, (16, 16)).chunk(2)
+    assert torch.equal(made[0.0][0], made[0.5][0])
+    expected = adjust_logits(made[0.0][1], method.target_shares, power=0.5)
+    torch.testing.assert_close(made[0.5][1], expected)
+    assert (made[0.0][1] - made[0.5][1]).abs().max() > 0.01
 
 
 def test_maps_of_an_earlier_run_are_used_and_count_as_memory():

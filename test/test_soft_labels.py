@@ -9,7 +9,7 @@ import math
 
 from bkd_core.labels import get_label_space, LabelSpace
 from bkd_core.methods.resolution import resize_logits
-from bkd_core.methods.soft_labels import mean_of, merge_classes, soft_labels
+from bkd_core.methods.soft_labels import adjust_logits, mean_of, merge_classes, soft_labels
 from bkd_core.models.teacher import Teacher, TeacherSpec
 import pytest
 from test_methods import FixedLogits, make, PLAIN, random_batch
@@ -72,6 +72,17 @@ def test_merging_equals_softmax_then_sum_then_renormalisation():
     summed = torch.stack([probabilities[:, list(ids)].sum(1) for ids in groups], 1)
     torch.testing.assert_close(
         merge_classes(logits, groups).softmax(1), summed / summed.sum(1, keepdim=True))
+
+
+def test_adjusted_logits_give_a_rare_class_back_what_a_frequent_one_takes():
+    soft = torch.tensor(log(.6, .3, .1)).view(1, 3, 1, 1)
+    shares = torch.tensor([.64, .32, .04])
+    # Divided by the roots .8, .5657 and .2: .75, .5303, .5; the sum is 1.7803.
+    assert first_pixel(adjust_logits(soft, shares, power=.5)) == pytest.approx(
+        [.4213, .2979, .2808], abs=1e-4)
+    assert first_pixel(adjust_logits(soft, shares, power=0.)) == pytest.approx([.6, .3, .1])
+    equal = torch.full((3,), 1 / 3)
+    assert first_pixel(adjust_logits(soft, equal, power=1.)) == pytest.approx([.6, .3, .1])
 
 
 def test_the_mean_is_one_of_probabilities():

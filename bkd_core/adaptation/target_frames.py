@@ -169,7 +169,7 @@ def split_frames(
     if not blocks:
         raise InputError(
             f'the target has {[len(dataset) for dataset in datasets]} frames; expected at least '
-            f'{_MIN_FRAMES} in one recording, folder or store, to hold some back for the gate')
+            f'{_MIN_FRAMES} in one recording, folder or store, so that some can be held back')
     size = max(2, max_held_back // len(blocks))
     kept = np.linspace(0, len(adapting) - 1, min(max_adapting, len(adapting)))
     return TargetFrames(

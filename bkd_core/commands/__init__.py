@@ -9,10 +9,11 @@ from bkd_core.commands.bag import Bag
 from bkd_core.commands.benchmark import Benchmark
 from bkd_core.commands.demo import Demo
 from bkd_core.commands.evaluate import Evaluate
+from bkd_core.commands.export import Export
 from bkd_core.commands.predict import Predict
 from bkd_core.commands.train import Train
 from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
-Command = Union[Train, Adapt, Evaluate, Predict, Demo, Bag, Benchmark, Versions]
+Command = Union[Train, Adapt, Evaluate, Export, Predict, Demo, Bag, Benchmark, Versions]

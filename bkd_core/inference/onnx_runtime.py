@@ -26,28 +26,35 @@ class OnnxRuntime:
     :param num_classes: How many classes it must have.
     :param num_threads: Threads of one inference; 0 leaves the choice to ONNX Runtime.
     :param device: 'auto' (CUDA where it works, else CPU), 'cpu' or 'cuda'.
+    :param int8: Whether the file computes in 8-bit integers, which is only done on a processor.
     :raises InputError: If the file is damaged or of another model, or the device is not there.
     """
 
-    name = 'onnxruntime'
-
     def __init__(
         self, path: Path, num_classes: int, *, num_threads: int = 0, device: str = 'auto',
+        int8: bool = False,
     ) -> None:
+        if int8 and device == 'cuda':
+            raise InputError(
+                "runtime 'onnxruntime_int8': 8-bit integers are for processors. Set device 'cpu' "
+                "or 'auto', or runtime 'onnxruntime' or 'torch'")
+        self.name = 'onnxruntime_int8' if int8 else 'onnxruntime'
+        device = 'cpu' if int8 else device
         self._session = _open_session(path, num_threads, device)
         _check_interface(self._session, path, num_classes)
 
     @classmethod
     def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> OnnxRuntime:
         """
-        Load the ONNX file of a model directory.
+        Load an ONNX file of a model directory.
 
         :param directory: The model directory.
         :param spec: Its `model.yaml`.
-        :param options: `num_threads` and `device`.
+        :param options: `num_threads`, `device` and `int8`.
         :raises InputError: As above, and if the file is missing or truncated.
         """
-        path = model_directory.verify(directory, spec, model_directory.ONNX)
+        name = model_directory.INT8 if options.get('int8') else model_directory.ONNX
+        path = model_directory.verify(directory, spec, name)
         return cls(path, spec.label_space.num_classes, **options)
 
     def logits(self, images: np.ndarray) -> np.ndarray:

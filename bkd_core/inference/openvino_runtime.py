@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a model directory's ONNX file by OpenVINO, in float32 or, where asked for, bfloat16."""
+"""Run an ONNX file of a model by OpenVINO, in float32 or, where asked for, bfloat16 or int8."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ class OpenVinoRuntime:
     :param num_threads: Threads of one inference; 0 leaves the choice to OpenVINO.
     :param device: 'auto' or 'cpu'.
     :param bfloat16: Compute in bfloat16: about half the time and other labels for a few pixels.
+    :param int8: Whether the file computes in 8-bit integers.
     :raises InputError: If OpenVINO is missing, the file is damaged or of another model, or the
         processor can't do what is asked.
     """
 
     def __init__(
         self, path: Path, num_classes: int, *, num_threads: int = 0, device: str = 'auto',
-        bfloat16: bool = False,
+        bfloat16: bool = False, int8: bool = False,
     ) -> None:
         if device == 'cuda':
             raise InputError(
@@ -49,7 +50,8 @@ class OpenVinoRuntime:
             raise InputError(
                 "runtime 'openvino_bf16': this processor has no bfloat16 instructions (AMX, "
                 "AVX512-BF16 or Arm BF16), and without them it is slower. Set runtime 'openvino'")
-        self.name = 'openvino_bf16' if bfloat16 else 'openvino'
+        self.name = (
+            'openvino_int8' if int8 else 'openvino_bf16' if bfloat16 else 'openvino')
         self._path = path
         self._core, self._model = _read(path)
         _check_interface(self._model, path, num_classes)
@@ -65,14 +67,15 @@ class OpenVinoRuntime:
     @classmethod
     def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> OpenVinoRuntime:
         """
-        Load the ONNX file of a model directory.
+        Load an ONNX file of a model directory.
 
         :param directory: The model directory.
         :param spec: Its `model.yaml`.
-        :param options: `num_threads`, `device` and `bfloat16`.
+        :param options: `num_threads`, `device`, and `bfloat16` or `int8`.
         :raises InputError: As above, and if the file is missing or truncated.
         """
-        path = model_directory.verify(directory, spec, model_directory.ONNX)
+        name = model_directory.INT8 if options.get('int8') else model_directory.ONNX
+        path = model_directory.verify(directory, spec, name)
         return cls(path, spec.label_space.num_classes, **options)
 
     def logits(self, images: np.ndarray) -> np.ndarray:

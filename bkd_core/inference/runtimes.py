@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,10 +41,6 @@ def load_runtime(name: str, directory: Path, spec: ModelSpec, **options: Any) ->
     return LOADERS[name](directory, spec, **options)
 
 
-def _load_bfloat16(directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
-    return OpenVinoRuntime.load(directory, spec, bfloat16=True, **options)
-
-
 def _load_torch(directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
     try:
         from bkd_core.inference.torch_runtime import TorchRuntime
@@ -58,7 +55,9 @@ def _load_torch(directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
 LOADERS = {
     'onnxruntime': OnnxRuntime.load,
     'openvino': OpenVinoRuntime.load,
-    'openvino_bf16': _load_bfloat16,
+    'openvino_bf16': partial(OpenVinoRuntime.load, bfloat16=True),
+    'onnxruntime_int8': partial(OnnxRuntime.load, int8=True),
+    'openvino_int8': partial(OpenVinoRuntime.load, int8=True),
     'torch': _load_torch,
 }
 RUNTIMES = ('auto', *LOADERS)

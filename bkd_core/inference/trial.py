@@ -4,7 +4,8 @@
 Which runtime is the fastest here: a short trial, whose outcome is kept for the next start.
 
 The runtimes that are installed answer in turn, so that what else the machine does meets all of
-them. bfloat16 is only taken where it names the classes that float32 names.
+them. bfloat16 is only taken where it names the classes that float32 names. 8-bit integers never
+name all of them, so they are not tried: they must be asked for.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from bkd_core.losses import (
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 from bkd_core.methods.soft_label_cache import SharedMaps, SoftLabelCache
-from bkd_core.methods.soft_labels import mean_of, soft_labels
+from bkd_core.methods.soft_labels import adjust_logits, mean_of, soft_labels
 import torch
 from torch import nn, Tensor
 
@@ -51,26 +51,30 @@ class BilateralDistillation(Method):
         super().__init__(student, settings, **options)
         self.teacher = teacher.eval().requires_grad_(False)
         self.caches: tuple[SoftLabelCache, ...] = ()
+        self.target_shares: Tensor | None = None
 
     def prepare(
         self, *, source: SegmentationDataset, target: SegmentationDataset | None,
         input_height: int, soft_labels: SharedMaps | None = None,
     ) -> None:
         """
-        Make room for the soft labels of whole frames, if the teacher is to see them.
+        Make room for whole frames' soft labels; look at the target's if they are to be adjusted.
 
         :param source: The frames that the source crops are cut out of.
         :param target: The same for the target.
         :param input_height: Short side at which the student sees a frame, pixels.
         :param soft_labels: Those that an earlier run of the same teacher kept.
         """
+        device = next(self.student.parameters()).device
+        caches = tuple(SoftLabelCache(
+            dataset, self.soft_labels, input_height=input_height, device=device,
+            max_bytes=self.settings.cache_megabytes * 500_000,  # half for each domain
+            maps=maps,
+        ) for dataset, maps in zip((source, target), soft_labels or (None, None)))
         if self.settings.teacher_view == 'frame':
-            device = next(self.student.parameters()).device
-            self.caches = tuple(SoftLabelCache(
-                dataset, self.soft_labels, input_height=input_height, device=device,
-                max_bytes=self.settings.cache_megabytes * 500_000,  # half for each domain
-                maps=maps,
-            ) for dataset, maps in zip((source, target), soft_labels or (None, None)))
+            self.caches = caches
+        if self.settings.logit_adjustment > 0:
+            self.target_shares = caches[1].class_shares()
 
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
         """
@@ -104,10 +108,15 @@ class BilateralDistillation(Method):
         :return: (2B, C, h, w), log-probabilities.
         """
         if self.settings.teacher_view == 'crop':
-            return self.soft_labels(images, size)
-        source, target = self.caches
-        return torch.cat((
-            source.crops(batch.source_windows, size), target.crops(batch.target_windows, size)))
+            source, target = self.soft_labels(images, size).chunk(2)
+        else:
+            source, target = (
+                cache.crops(windows, size) for cache, windows in zip(
+                    self.caches, (batch.source_windows, batch.target_windows)))
+        if self.target_shares is not None:
+            target = adjust_logits(
+                target, self.target_shares, power=self.settings.logit_adjustment)
+        return torch.cat((source, target))
 
     @torch.no_grad()
     def soft_labels(self, images: Tensor, size: tuple[int, int]) -> Tensor:

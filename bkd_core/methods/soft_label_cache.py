@@ -15,6 +15,8 @@ from torch.nn import functional
 
 _SIZE_MULTIPLE = 32  # of the frames that the teacher sees
 _STRIDE = 4  # of the maps that are kept
+_MOST_SHARE_FRAMES = 64
+_SMALLEST_SHARE = 1e-5  # of a class that the teacher never sees
 SharedMaps = tuple[dict[int, Tensor], dict[int, Tensor]]
 
 
@@ -75,6 +77,19 @@ class SoftLabelCache:
             self.free_bytes -= _num_bytes(made)
             self.maps[index] = made
         return made
+
+    @torch.no_grad()
+    def class_shares(self) -> Tensor:
+        """
+        Return the mean probability of each class over frames, at most 64 evenly spaced ones.
+
+        :return: (C,) float32, above 0; the sum is 1.
+        """
+        count = len(self.dataset)
+        chosen = range(0, count, -(-count // _MOST_SHARE_FRAMES))
+        means = [self.look_up(index).float().exp().mean((0, 2, 3)) for index in chosen]
+        shares = torch.stack(means).mean(0).clamp_min(_SMALLEST_SHARE)
+        return shares / shares.sum()
 
     def _look(self, index: int) -> Tensor:
         frame = self.dataset.image(index)

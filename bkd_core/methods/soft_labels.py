@@ -49,6 +49,20 @@ def merge_classes(logits: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack([logits[:, list(ids)].logsumexp(1) for ids in groups], 1)
 
 
+def adjust_logits(log_probability: Tensor, shares: Tensor, *, power: float) -> Tensor:
+    """
+    Divide probabilities by their classes' shares, and renormalise.
+
+    Post-hoc logit adjustment, Menon et al. 2021 (ICLR), equation 9, for each pixel.
+
+    :param log_probability: (B, C, h, w).
+    :param shares: (C,), share of each class, above 0.
+    :param power: 0 changes nothing, 1 assumes that all classes are equally frequent.
+    :return: (B, C, h, w), log-probabilities.
+    """
+    return (log_probability - power * shares.log().view(1, -1, 1, 1)).log_softmax(1)
+
+
 def mean_of(maps: Sequence[Tensor]) -> Tensor:
     """
     Return the log of the mean of probability maps.

@@ -24,6 +24,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     'mining.share': (0.0, 0.5, 1.0),
     'confidence_cap': (0.0, 1.0, 2.0),
     'teacher_view': ('frame', 'crop'),
+    'logit_adjustment': (0.0, 0.25, 0.5, 0.75),
     STUDENT_INIT: ('imagenet', 'source_only', 'teacher'),
 }
 # Without these a setting has no effect.

@@ -34,6 +34,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     f'{BKD}_without_mining': {'mining': {'form': 'none', 'share': 0.0}},
     f'{BKD}_without_entropy': {'lambda_entropy': 0.0},
     f'{BKD}_without_whole_frames': {'teacher_view': 'crop'},
+    f'{BKD}_without_logit_adjustment': {'logit_adjustment': 0.0},
 }
 # A pair of other networks: the student has a seventh of its teacher's parameters.
 LARGE_FLOOR = 'source_only_large'
@@ -41,6 +42,8 @@ LARGE = 'self_training_large'
 COMPACT = f'{BKD}_compact'
 # A student of the student that learnt from the protocol's `ablation_teacher`.
 SECOND_ROUND = f'{BKD}_second_round'
+# A student of the average of the students that learnt from the protocol's `averaged_teachers`.
+AVERAGED = f'{BKD}_averaged'
 _LARGE_MODEL = {'network': 'lite_deeplab', 'options': {'variant': 'lite2'}}  # 5.3 M
 _COMPACT_MODEL = {'network': 'lite_fpn', 'options': {'num_stages': 5}}  # 0.74 M
 GROUPS = {'ablation': tuple(ABLATIONS)}
@@ -83,6 +86,12 @@ class Run:
     defaults_hash: str
 
     @property
+    def teacher_run(self) -> str | None:
+        """Return the name of a student's teacher; None if several are averaged."""
+        teachers = getattr(self.config.method, 'teacher', None)
+        return self.needs[0].name if teachers and isinstance(teachers, str) else None
+
+    @property
     def title(self) -> str:
         """Return the method and what the search changed in it."""
         if self.change is None:
@@ -92,7 +101,8 @@ class Run:
 
 def all_methods() -> tuple[str, ...]:
     """Return the names that a user may choose from, apart from groups."""
-    return (*TEACHERS, ORACLE, BKD, SECOND_ROUND, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
+    return (
+        *TEACHERS, ORACLE, BKD, SECOND_ROUND, AVERAGED, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
 
 
 def plan_runs(
@@ -105,7 +115,8 @@ def plan_runs(
     :param budget: Name of one of its budgets.
     :param methods: What to measure; none for all. BKD learns from every teacher that is named,
         or from all if none is; the ablation from the protocol's `ablation_teacher`, the second
-        round from the student of that one, the compact student from the large teacher.
+        round from the student of that one, the averaged round from the students of its
+        `averaged_teachers`, the compact student from the large teacher.
     :param seeds: One run of each for each of them.
     :raises InputError: If a name is unknown or settings are wrong.
     """
@@ -118,8 +129,9 @@ def plan_runs(
                 planner.add(name, None, seed)
         for teacher in teachers if BKD in chosen else ():
             planner.add(BKD, teacher, seed)
-        if SECOND_ROUND in chosen:
-            planner.add(SECOND_ROUND, BKD, seed)
+        for name in (SECOND_ROUND, AVERAGED):
+            if name in chosen:
+                planner.add(name, BKD, seed)
         if COMPACT in chosen:
             planner.add(COMPACT, LARGE, seed)
         ablations = [name for name in ABLATIONS if name in chosen]
@@ -144,10 +156,11 @@ class Planner:
     def __init__(self, protocol: Protocol, budget: Budget) -> None:
         self.protocol = protocol
         self.budget = budget
-        if protocol.ablation_teacher not in TEACHERS:
-            raise unknown_name(
-                f"ablation_teacher of protocol '{protocol.name}'", protocol.ablation_teacher,
-                TEACHERS)
+        named = [('ablation_teacher', protocol.ablation_teacher)]
+        named += [('averaged_teachers', name) for name in protocol.averaged_teachers]
+        for key, name in named:
+            if name not in TEACHERS:
+                raise unknown_name(f"{key} of protocol '{protocol.name}'", str(name), TEACHERS)
         timed = {*budget.seconds_per_step} - {*STAGES}
         for names in (protocol.methods, budget.methods, budget.runs, timed):
             for name in names:
@@ -159,9 +172,10 @@ class Planner:
     def add(
         self, method: str, teacher: str | None, seed: int, change: Change | None = None,
     ) -> None:
-        """Plan a run and what it needs; a change that gives a planned run again adds none."""
+        """Plan a run and what it needs; a variant that is a planned run again adds none."""
         run = self._run(method, teacher, seed, change)
-        planned = {other.config_hash for other in self.order.values()} if change else ()
+        is_variant = change is not None or method in ABLATIONS
+        planned = {other.config_hash for other in self.order.values()} if is_variant else ()
         if run.config_hash not in planned:
             self._append(run)
 
@@ -190,10 +204,12 @@ class Planner:
         if change is not None:  # it comes last, so that nothing sets it back
             values['method'] = merge(values['method'], change.method)
         if stage == 'student':
-            needs.append(self._teacher(teacher, seed))
-            values['method'] = {**values['method'], 'teacher': f'stage:{needs[0].name}'}
+            needs += self._teachers(method, teacher, seed)
+            names = tuple(f'stage:{need.name}' for need in needs)
+            values['method'] = {
+                **values['method'], 'teacher': names if len(names) > 1 else names[0]}
         init = self._init(method, stage, change)
-        base = self._base(init, LARGE_FLOOR if method == LARGE else 'source_only', teacher, seed)
+        base = self._base(init, LARGE_FLOOR if method == LARGE else 'source_only', needs, seed)
         if base is not None:
             needs.append(base)
             values['model'] = {**values.get('model', {}), 'init': f'stage:{base.name}'}
@@ -214,10 +230,14 @@ class Planner:
             defaults_hash=(
                 self._run(method, teacher, 0).config_hash if change else settings_hash))
 
-    def _teacher(self, method: str, seed: int) -> Run:
-        """Return the run that a student learns from."""
-        first = self.protocol.ablation_teacher if method == BKD else None
-        return self._run(method, first, seed)
+    def _teachers(self, method: str, teacher: str, seed: int) -> list[Run]:
+        """Return the runs that a student learns from, by its method and its teacher's."""
+        if teacher != BKD:
+            return [self._run(teacher, None, seed)]
+        protocol = self.protocol
+        several = method == AVERAGED
+        first = protocol.averaged_teachers if several else (protocol.ablation_teacher,)
+        return [self._run(BKD, name, seed) for name in first]
 
     def _values(self, method: str, stage: str) -> dict[str, Any]:
         """Return the plain settings of a run, still without what it builds on."""
@@ -247,18 +267,19 @@ class Planner:
         changed = change.settings if change else {}
         return changed.get(STUDENT_INIT, inits.get(stage, 'imagenet'))
 
-    def _base(self, init: str, floor: str, teacher: str | None, seed: int) -> Run | None:
+    def _base(self, init: str, floor: str, teachers: list[Run], seed: int) -> Run | None:
         """Return the run whose weights a run starts from; None for ImageNet."""
         if init == 'imagenet':
             return None
         if init == 'source_only':
             return self._run(floor, None, seed)
-        return self._teacher(teacher, seed)
+        return teachers[0]
 
 
 # Methods that are another with other networks or a part switched off, and share its settings.
 _VARIANTS = {
     LARGE_FLOOR: 'source_only', LARGE: 'self_training', COMPACT: BKD, SECOND_ROUND: BKD,
+    AVERAGED: BKD,
     **dict.fromkeys(ABLATIONS, BKD)}
 
 

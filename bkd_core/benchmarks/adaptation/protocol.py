@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, Sequence
 
 from bkd_core.config import TrainingConfig
 from bkd_core.config_file import read_yaml
@@ -58,6 +58,7 @@ class Protocol:
         seed, 'imagenet' from the network's own initialisation.
     :param student_init: The same for BKD's students, or 'teacher'.
     :param ablation_teacher: The method whose teacher the ablation's students learn from.
+    :param averaged_teachers: Methods whose students are averaged, to teach one more student.
     :param methods: Settings of methods, by the benchmark's name of the method.
     :param credit: Whose frames the pictures show, and their licence.
     :param show_frames: Show frames and their true labels in pictures; off for data that may not
@@ -72,6 +73,7 @@ class Protocol:
     teacher_init: str = 'source_only'
     student_init: str = 'imagenet'
     ablation_teacher: str = 'self_training'
+    averaged_teachers: Sequence[str] = ('fda', 'self_training')
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     credit: str = ''
     show_frames: bool = True
@@ -81,6 +83,10 @@ class Protocol:
         for name, choices in _INITS.items():
             if getattr(self, name) not in choices:
                 raise unknown_name(name, str(getattr(self, name)), choices)
+        several = self.averaged_teachers
+        if not isinstance(several, (list, tuple)) or len(set(map(str, several))) < 2:
+            raise InputError(
+                f'averaged_teachers: got {several!r}; expected a list of two or more methods')
 
     def budget(self, name: str) -> Budget:
         """

@@ -77,7 +77,7 @@ def make_line(
         'parameters': metrics['parameters'], 'device': metrics['device'],
         'commit': metrics['commit'], 'config_hash': run.config_hash,
         'settings_hash': run.settings_hash, 'run': run.name,
-        'teacher_run': run.needs[0].name if run.teacher else None,
+        'teacher_run': run.teacher_run,
         'note': protocol.oracle_note if run.stage == 'oracle' else ''}
 
 

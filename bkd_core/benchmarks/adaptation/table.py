@@ -12,6 +12,7 @@ from bkd_core import atomic
 from bkd_core.benchmarks.adaptation.chart import draw_chart
 from bkd_core.benchmarks.adaptation.plan import (
     ABLATIONS,
+    AVERAGED,
     BKD,
     COMPACT,
     LARGE,
@@ -173,7 +174,8 @@ def _missing(rows: list[Row]) -> list[str]:
     present = {row.key for row in rows}
     expected = [
         *((name, None) for name in (*TEACHERS, ORACLE, LARGE_FLOOR, LARGE)),
-        *((BKD, name) for name in TEACHERS), (SECOND_ROUND, BKD), (COMPACT, LARGE)]
+        *((BKD, name) for name in TEACHERS), (SECOND_ROUND, BKD), (AVERAGED, BKD),
+        (COMPACT, LARGE)]
     missing = [Row.title_of(*key) for key in expected if key not in present]
     return missing + [
         name for name in ABLATIONS if name not in {row.method for row in rows}]
@@ -184,7 +186,7 @@ def _place(row: Row) -> tuple:
     teachers = [*TEACHERS, BKD, LARGE_FLOOR, LARGE]
     first = row.teacher or row.method
     group = teachers.index(first) if first in teachers else len(teachers)
-    kinds = [None, BKD, SECOND_ROUND, COMPACT, *ABLATIONS]
+    kinds = [None, BKD, SECOND_ROUND, AVERAGED, COMPACT, *ABLATIONS]
     kind = kinds.index(row.method) if row.method in kinds else 0
     return row.method == ORACLE, group, first, kind, row.method
 

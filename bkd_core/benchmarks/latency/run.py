@@ -62,7 +62,7 @@ def run_latency_benchmark(
         write_frames(folder, sizes)
         contestants = [
             Contestant(model=spec.name, directory=directory, runtime=runtime)
-            for runtime in (PLAIN, 'torch', *candidates(directory, 'cpu'))]
+            for runtime in (PLAIN, 'torch', *candidates(directory, 'cpu'), *_int8(directory))]
         if has_peer:
             peer = write_peer(folder / 'peer', spec)
             contestants += [
@@ -84,6 +84,14 @@ def run_latency_benchmark(
     atomic.write_text(results / CHART, chart(rows))
     atomic.write_text(results / PAGE, page(numbers))
     return results / PAGE
+
+
+def _int8(directory: Path) -> list[str]:
+    """Return the runtimes of 8-bit integers that are installed, if the model has their file."""
+    if not (directory / model_directory.INT8).is_file():
+        return []
+    return [f'{name}_int8' for name in candidates(directory, 'cpu')
+            if name in ('onnxruntime', 'openvino')]
 
 
 def write_frames(folder: Path, sizes: Sequence[tuple[int, int]]) -> None:
