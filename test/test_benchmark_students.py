@@ -118,6 +118,17 @@ def test_the_chart_names_the_best_and_stands_right():
     assert small[0] < poor[0] < large[0] and large[1] < small[1] < poor[1]
 
 
+def test_names_of_neighbours_in_the_chart_do_not_overlap():
+    points = points_of([score('a', .60), score('b', .601), times(
+        *(row(name, way, ms) for name, way, ms in (
+            ('a', 'plain', 50.0), ('b', 'plain', 50.0), ('a', 'openvino', 9.0),
+            ('b', 'openvino', 9.1))))])
+    places = [
+        float(node.get('y')) for node in ElementTree.fromstring(chart(points)).iter(f'{SVG}text')
+        if node.text in ('a', 'b')]
+    assert len(places) == 2 and abs(places[0] - places[1]) >= 12
+
+
 def test_every_design_is_another_network_or_size_and_trains_on_the_training_split_only():
     assert len(DESIGNS) >= 8
     assert len({str((item.options, item.input_height)) for item in DESIGNS}) == len(DESIGNS)

@@ -15,6 +15,7 @@ from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 PAGE, CHART = 'students.md', 'students.svg'
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 460, 60, 190, 52, 60
+_NAME_WIDTH = 180
 _COLORS = {'onnxruntime': '#00629b', 'openvino': '#b35900'}
 # Labels that are those of the plain way; what the project asks of a fast student.
 _AGREEMENT = .999
@@ -166,12 +167,15 @@ def chart(points: Sequence[Point]) -> str:
         parts.append(text(x, bottom + 18, f'{number * step:g}', anchor='middle', color=MUTED))
     best = [place(point.row['total_ms'], 100 * point.miou) for point in shown if point.is_best]
     parts += [line(*start, *end, INK) for start, end in zip(best, best[1:])]
+    lowest = beside = 0.0  # of the last name
     for point in shown:
         x, y = place(point.row['total_ms'], 100 * point.miou)
         color = _COLORS[point.row['runtime']]
         parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{color}"/>')
         if point.is_best:
-            parts.append(text(x + 8, y + 14, point.score['design'], size=11))
+            below = max(y + 14, lowest + 13) if x < beside else y + 14
+            parts.append(text(x + 8, below, point.score['design'], size=11))
+            lowest, beside = below, x + _NAME_WIDTH
     for number, (name, color) in enumerate(_COLORS.items()):
         x = _LEFT + 120 * number
         parts += [f'<circle cx="{x}" cy="{_HEIGHT - 20}" r="5" fill="{color}"/>',
