@@ -12,6 +12,7 @@ import cv2
 import pytest
 
 pytest.importorskip('torch')
+from bkd_core.benchmarks.latency.contestant import PEER  # noqa: E402
 from bkd_core.benchmarks.students import (  # noqa: E402
     benchmark,
     choose_designs,
@@ -20,6 +21,7 @@ from bkd_core.benchmarks.students import (  # noqa: E402
 )
 from bkd_core.benchmarks.students.designs import Design  # noqa: E402
 from bkd_core.benchmarks.students.page import chart, page, points_of  # noqa: E402
+from bkd_core.config import MODEL_PRESETS  # noqa: E402
 from bkd_core.config_file import to_yaml  # noqa: E402
 from bkd_core.models import build_network  # noqa: E402
 from tiny_training import PaintedFrames  # noqa: E402
@@ -33,16 +35,16 @@ def score(design, miou, *, seed=0, steps=300):
         'options': {}, 'parameters': 2.42e6, 'commit': 'abc', 'config_hash': f'{design}{seed}'}
 
 
-def row(design, runtime, total_ms, *, agreement=1.0):
+def row(design, runtime, total_ms, *, agreement=1.0, size=(480, 640)):
     return {
         'model': design, 'runtime': runtime, 'total_ms': total_ms, 'p95_ms': 2 * total_ms,
-        'agreement': agreement, 'size': [480, 640]}
+        'agreement': agreement, 'size': list(size)}
 
 
 def times(*rows):
     return {
-        'kind': 'times', 'rows': list(rows), 'rounds': 5, 'machine': 'Some CPU', 'load': .5,
-        'versions': 'numpy 2', 'commit': 'abc'}
+        'kind': 'times', 'rows': [row(PEER, 'plain', 50.0), *rows], 'rounds': 5,
+        'machine': 'Some CPU', 'load': .5, 'versions': 'numpy 2', 'commit': 'abc'}
 
 
 LINES = [
@@ -57,7 +59,8 @@ LINES = [
 
 def test_a_point_has_the_newest_times_the_ratio_to_its_own_plain_way_and_its_seeds():
     large, bfloat16, small, poor = points_of(LINES)
-    assert (large.ratio, bfloat16.ratio, small.ratio) == (4, 100 / 12, 6)
+    assert (large.ratios, bfloat16.ratios, small.ratios) == ((4,), (100 / 12,), (6,))
+    assert (large.peer_ratios, small.peer_ratios) == ((2,), (5,))
     assert large.mious == (.70, .72) and large.miou == pytest.approx(.71)
     assert points_of(LINES[:5]) == []
 
@@ -75,11 +78,35 @@ def test_two_equal_points_are_both_the_best():
 
 def test_the_page_holds_every_way_but_the_plain_one():
     text = page(LINES)
-    assert ('| **large** | 2.42 | 71.0 ± 1.4 | onnxruntime | 25.0 | 50.0 | 4.00 | 100.00% |'
-            ) in text
-    assert '| large | 2.42 | 71.0 ± 1.4 | openvino_bf16 | 12.0 | 24.0 | 8.33 | 98.00% |' in text
+    assert ('| **large** | 2.42 | 71.0 ± 1.4 | onnxruntime | 25.0 | 50.0 | 4.0 | 2.0 | '
+            '100.00% |') in text
+    assert '| openvino_bf16 | 12.0 | 24.0 | 8.3 | 4.2 | 98.00% |' in text
     assert '| poor | 2.42 | 55.0 | onnxruntime |' in text and '| plain |' not in text
-    assert '640x480 frame' in text and 'Some CPU; load 0.5. numpy 2. Commit of the' in text
+    assert '| way | 640x480: ms | p95 |' in text and 'height 352' in text
+    assert 'Some CPU; load 0.5. numpy 2. Commit of the' in text
+
+
+def test_designs_that_were_not_timed_are_named_with_their_score():
+    text = page([*LINES[:-1], score('untimed', .51), LINES[-1]])
+    assert 'not timed here (mIoU, %): untimed 51.0.' in text and 'not timed' not in page(LINES)
+
+
+def test_larger_frames_have_columns_of_their_own_and_the_first_size_decides():
+    large = (720, 1280)
+    lines = [score('a', .6), score('b', .5), times(
+        *(row(name, way, ms, size=size) for name, way, ms, size in (
+            ('a', 'plain', 40.0, (480, 640)), ('a', 'plain', 90.0, large),
+            ('a', 'openvino', 8.0, (480, 640)), ('a', 'openvino', 9.0, large),
+            ('b', 'plain', 40.0, (480, 640)), ('b', 'plain', 90.0, large),
+            ('b', 'openvino', 10.0, (480, 640)), ('b', 'openvino', 6.0, large))),
+        row(PEER, 'plain', 180.0, size=large))]
+    first, second = points_of(lines)
+    assert (first.ratios, first.peer_ratios) == ((5, 10), (6.25, 20))
+    assert (first.is_best, second.is_best) == (True, False)
+    text = page(lines)
+    assert '| openvino | 8.0 | 16.0 | 5.0 | 6.2 | 100.00% | 9.0 | 18.0 | 10.0 | 20.0 |' in text
+    head, rule = (line for line in text.splitlines() if line.startswith(('| design', '| ---')))
+    assert '1280x720: ms' in head and head.count('|') == rule.count('|')
 
 
 def test_the_chart_names_the_best_and_stands_right():
@@ -89,6 +116,17 @@ def test_the_chart_names_the_best_and_stands_right():
     dots = [(float(node.get('cx')), float(node.get('cy'))) for node in root.iter(f'{SVG}circle')]
     small, poor, large = dots[:3]  # by their milliseconds; bfloat16 is not shown
     assert small[0] < poor[0] < large[0] and large[1] < small[1] < poor[1]
+
+
+def test_names_of_neighbours_in_the_chart_do_not_overlap():
+    points = points_of([score('a', .60), score('b', .601), times(
+        *(row(name, way, ms) for name, way, ms in (
+            ('a', 'plain', 50.0), ('b', 'plain', 50.0), ('a', 'openvino', 9.0),
+            ('b', 'openvino', 9.1))))])
+    places = [
+        float(node.get('y')) for node in ElementTree.fromstring(chart(points)).iter(f'{SVG}text')
+        if node.text in ('a', 'b')]
+    assert len(places) == 2 and abs(places[0] - places[1]) >= 12
 
 
 def test_every_design_is_another_network_or_size_and_trains_on_the_training_split_only():
@@ -101,6 +139,13 @@ def test_every_design_is_another_network_or_size_and_trains_on_the_training_spli
         assert config.source.options['split'] == 'train'
         assert config.validation.options['split'] == 'val'
     assert DESIGNS[0].options == {} and DESIGNS[0].input_height == 352
+
+
+def test_the_presets_are_designs_of_the_table():
+    defaults = {'variant': 'lite0', 'num_stages': 6, 'width': 96, 'logits_stride': 4}
+    designs = [({**defaults, **item.options}, item.input_height) for item in DESIGNS]
+    for preset in MODEL_PRESETS.values():
+        assert (preset['options'], preset['input_height']) in designs
 
 
 def test_designs_are_chosen_by_name_in_the_order_of_the_table():
@@ -131,7 +176,7 @@ def camvid(tmp_path, monkeypatch):
 def run(tmp_path, data, **options):
     return run_student_benchmark(
         tmp_path / 'results', output=tmp_path / 'runs', data_root=data, steps=1, rounds=1,
-        frame=(48, 64), **options)
+        sizes=[(48, 64), (96, 128)], **options)
 
 
 def test_a_design_is_trained_once_and_timed_each_time(tmp_path, camvid, monkeypatch):
@@ -141,7 +186,9 @@ def test_a_design_is_trained_once_and_timed_each_time(tmp_path, camvid, monkeypa
     assert [item['kind'] for item in lines] == ['score', 'times']
     assert lines[0]['design'] == 'tiny, 4' and 0 <= lines[0]['miou'] <= 1
     assert lines[0]['num_frames'] == 2 and lines[0]['steps'] == 1
-    assert [item['runtime'] for item in lines[1]['rows']][:2] == ['plain', 'onnxruntime']
+    assert [(item['model'], item['runtime']) for item in lines[1]['rows'][:3]] == [
+        (PEER, 'plain'), ('tiny, 4', 'plain'), ('tiny, 4', 'onnxruntime')]
+    assert {tuple(item['size']) for item in lines[1]['rows']} == {(48, 64), (96, 128)}
     assert '| tiny, 4' in written.read_text() or '**tiny, 4**' in written.read_text()
     assert (tmp_path / 'results' / 'students.svg').is_file()
     monkeypatch.setattr('bkd_core.experiment._run_stage', None)  # would fail if it were called

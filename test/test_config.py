@@ -232,7 +232,8 @@ def test_every_one_of_several_teachers_must_be_an_earlier_stage(tmp_path):
 @pytest.mark.parametrize('name', MODEL_PRESETS)
 def test_a_preset_is_a_network_that_can_be_built(name):
     model = parse({'model': {'preset': name}}, 'here').model
-    assert (model.network, model.input_height) == ('lite_fpn', 256)
+    assert (model.network, model.input_height) == (
+        'lite_fpn', MODEL_PRESETS[name]['input_height'])
     assert model.options == MODEL_PRESETS[name]['options']
     network = build_network(model.network, 9, **model.options, pretrained=False)
     assert sum(map(torch.numel, network.parameters())) < 5e6

@@ -116,6 +116,14 @@ def test_a_frame_twice_as_large_is_averaged_over_blocks_of_four_pixels(segmenter
     assert np.abs(resize_frame(frame, spec) - expected).max() <= 1  # rounded twice
 
 
+def test_where_the_largest_factor_does_not_divide_a_smaller_one_does(segmenter):
+    spec = dataclasses.replace(segmenter.spec, input_height=96)
+    frame = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)  # 3 divides 300
+    blocks = frame.reshape(150, 2, 200, 2, 3).mean(axis=(1, 3))
+    expected = cv2.resize(blocks, (128, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(resize_frame(frame, spec) - expected).max() <= 1  # rounded twice
+
+
 def test_a_frame_whose_sides_have_no_common_factor_is_averaged_over_areas(segmenter):
     spec = dataclasses.replace(segmenter.spec, input_height=32)
     frame = np.random.default_rng(0).integers(0, 256, (131, 131, 3), np.uint8)

@@ -53,6 +53,13 @@ def test_a_batch_has_the_declared_shapes_types_and_ranges():
     assert next(make_loader(SOURCE, None, tiny_config())).target_images is None
 
 
+@pytest.mark.parametrize('crop_size, is_told', [((64, 64), True), ((32, 64), False)])
+def test_crops_that_enlarge_every_frame_are_told(crop_size, is_told, caplog):
+    config = tiny_config(augmentation=AugmentationConfig(crop_size=crop_size))
+    make_loader(SOURCE, None, replace(config, model=replace(config.model, input_height=32)))
+    assert ('crop_size (64, 64): frames are enlarged' in caplog.text) == is_told
+
+
 def test_a_batch_depends_on_seed_and_step_only():
     batches = list(make_loader(SOURCE, TARGET, tiny_config(steps=6)))
     assert len(batches) == 6

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+import logging
 from typing import Iterator
 
 from bkd_core.batch import DomainBatch, Window
@@ -17,6 +18,8 @@ from bkd_core.labels import get_label_space, id_mapping
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+logger = logging.getLogger(__name__)
 
 # DAFormer's number of tries for a crop that shows the class its image was drawn for.
 _MAX_CROPS = 10
@@ -122,11 +125,19 @@ def make_loader(
     """
     Return the batches from a step on to the end of the run.
 
+    Warns where every crop would show a frame larger than the network sees it in use.
+
     :param source: Labelled images.
     :param target: Unlabelled images, or None.
     :param config: The run's configuration.
     :param first_step: The step to begin with.
     """
+    crop_size, height = config.augmentation.crop_size, config.model.input_height
+    if min(crop_size) > height:
+        logger.warning(
+            'augmentation.crop_size %s: frames are enlarged to fill it, beyond the %d pixels at '
+            'which the network sees them (model.input_height). Set it to at most that',
+            crop_size, height)
     return iter(DataLoader(
         StepBatches(source, target, config), batch_size=None,
         sampler=range(first_step, config.steps), num_workers=config.num_workers,

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import os
 from pathlib import Path
 import tempfile
 from typing import Any, Sequence
 
-from bkd_core import atomic
+from bkd_core import atomic, model_directory
 from bkd_core.benchmarks.adaptation.results import append_line, read_lines
-from bkd_core.benchmarks.latency.contestant import PLAIN
+from bkd_core.benchmarks.latency.contestant import PEER, PLAIN
 from bkd_core.benchmarks.latency.measure import Contestant, measure
-from bkd_core.benchmarks.latency.run import installed_versions, write_frames
-from bkd_core.benchmarks.students.designs import choose_designs, Design
+from bkd_core.benchmarks.latency.run import installed_versions, SIZES, write_frames, write_peer
+from bkd_core.benchmarks.students.designs import choose_designs, Design, PEER_HEIGHT
 from bkd_core.benchmarks.students.page import CHART, chart, PAGE, page, points_of
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.open_dataset import open_dataset
@@ -23,17 +24,15 @@ from bkd_core.errors import InputError
 from bkd_core.experiment import commit, run_stage
 from bkd_core.inference import machine
 from bkd_core.inference.trial import candidates
-from bkd_core.model_directory import METRICS
 from bkd_core.training.checkpoint import fingerprint
 
 LINES = 'students.jsonl'
-FRAME = (480, 640)
 
 
 def run_student_benchmark(
     results: Path, *, output: Path, data_root: Path | None, designs: Sequence[str] = (),
     seeds: Sequence[int] = (0,), steps: int = 300, rounds: int = 20,
-    frame: tuple[int, int] = FRAME,
+    sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> Path:
     """
     Train, score and time students, and write the page and the chart.
@@ -49,7 +48,7 @@ def run_student_benchmark(
     :param seeds: One training of each design for each of them; the first one's is timed.
     :param steps: Optimizer steps of a training.
     :param rounds: Timed turns of each way.
-    :param frame: (height, width) of the frames that are timed, in pixels.
+    :param sizes: (height, width) of the frames that are timed, in pixels.
     :return: Path of the page.
     :raises InputError: If CamVid is missing or a setting is out of its range.
     """
@@ -66,7 +65,7 @@ def run_student_benchmark(
         for seed in dict.fromkeys(seeds):
             directory = _train(design, seed, steps, output, data_root, record)
             directories.setdefault(design.name, directory)
-    append_line(record, time_students(directories, rounds=rounds, frame=frame))
+    append_line(record, time_students(directories, rounds=rounds, sizes=sizes))
     return write_page(results)
 
 
@@ -84,24 +83,29 @@ def write_page(results: Path) -> Path:
 
 
 def time_students(
-    directories: dict[str, Path], *, rounds: int, frame: tuple[int, int],
+    directories: dict[str, Path], *, rounds: int, sizes: Sequence[tuple[int, int]],
 ) -> dict[str, Any]:
     """
     Time all ways of all designs in turn, by one thread, so that they meet the same machine.
 
+    The plain way of LR-ASPP takes part too.
+
     :param directories: Model directory of each design, by its name.
     :param rounds: Timed turns of each way.
-    :param frame: (height, width) of the frames.
+    :param sizes: (height, width) of the frames.
     :return: The record's line.
     """
-    contestants = [
-        Contestant(model=name, directory=directory, runtime=runtime)
-        for name, directory in directories.items()
-        for runtime in (PLAIN, *candidates(directory, 'cpu'))]
+    spec = model_directory.read_spec(next(iter(directories.values())))
     with tempfile.TemporaryDirectory() as folder:
-        write_frames(Path(folder), [frame])
+        write_frames(Path(folder), sizes)
+        peer = write_peer(Path(folder) / 'peer', replace(spec, input_height=PEER_HEIGHT))
+        contestants = [Contestant(model=PEER, directory=peer, runtime=PLAIN)]
+        contestants += [
+            Contestant(model=name, directory=directory, runtime=runtime)
+            for name, directory in directories.items()
+            for runtime in (PLAIN, *candidates(directory, 'cpu'))]
         rows, _ = measure(
-            contestants, Path(folder), sizes=[frame], threads=1, rounds=rounds,
+            contestants, Path(folder), sizes=sizes, threads=1, rounds=rounds,
             neighbours=[False])
     return {
         'kind': 'times', 'rows': rows, 'rounds': rounds, 'machine': machine.identity(),
@@ -119,7 +123,7 @@ def _train(
     run_stage(design.name, config, directory=directory, data_root=data_root)
     known = {line.get('config_hash') for line in read_lines(record, ('kind', 'commit'))}
     if mark not in known:
-        metrics = json.loads((directory / METRICS).read_text(encoding='utf-8'))
+        metrics = json.loads((directory / model_directory.METRICS).read_text(encoding='utf-8'))
         append_line(record, {
             'kind': 'score', 'design': design.name, 'options': design.options,
             'input_height': design.input_height, 'seed': seed, 'steps': steps,

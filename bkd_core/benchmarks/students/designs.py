@@ -21,6 +21,8 @@ _TRAIN = DataConfig(name='camvid', root='camvid', options={'split': 'train'})
 _VALIDATION = DataConfig(name='camvid', root='camvid', options={'split': 'val'})
 # As the oracle of the protocols' budget for a processor.
 _LEARNING_RATE = 1e-3
+# Short side at which LR-ASPP sees a frame, in pixels: the default student's.
+PEER_HEIGHT = 352
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,19 @@ DESIGNS = (
            options={'num_stages': 5, 'width': 64, 'logits_stride': 8}),
     Design(name='5 stages, width 64, height 256',
            options={'num_stages': 5, 'width': 64}, input_height=256),
+    Design(name='5 stages, width 64, height 224',
+           options={'num_stages': 5, 'width': 64}, input_height=224),
+    Design(name='5 stages, width 64, height 192',
+           options={'num_stages': 5, 'width': 64}, input_height=192),
+    Design(name='5 stages, width 48, height 192',
+           options={'num_stages': 5, 'width': 48}, input_height=192),
+    Design(name='5 stages, width 32, height 192',
+           options={'num_stages': 5, 'width': 32}, input_height=192),
+    Design(name='5 stages, width 32, height 256',
+           options={'num_stages': 5, 'width': 32}, input_height=256),
+    Design(name='5 stages, width 64, stride 8, height 256',
+           options={'num_stages': 5, 'width': 64, 'logits_stride': 8}, input_height=256),
+    Design(name='width 64, height 192', options={'width': 64}, input_height=192),
     Design(name='4 stages, width 64', options={'num_stages': 4, 'width': 64}),
     Design(name='4 stages, width 64, stride 8',
            options={'num_stages': 4, 'width': 64, 'logits_stride': 8}),
