@@ -96,6 +96,10 @@ ARGUMENTS = [
         description='With adapt: what a round begins at beside ~/start: nothing else, enough new '
                     'frames, or those while a camera shows another scene.'),
     DeclareLaunchArgument(
+        'adapt_params_file', default_value=str(CONFIG / 'adapt.yaml'),
+        description='With adapt: parameters of adaptation_node, the options of a round among '
+                    'them; the arguments here win.'),
+    DeclareLaunchArgument(
         'namespace', default_value='', description='Namespace of the nodes and their topics.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
@@ -128,7 +132,8 @@ def start(context):
     warn_of_misspelt(context.launch_configurations, argument)
     profile = argument['fastdds_profile']
     # launch_ros and Fast DDS would go on without a file that is not there.
-    for name in ('params_file', *(['fastdds_profile'] if profile else [])):
+    for name in (
+            'params_file', 'adapt_params_file', *(['fastdds_profile'] if profile else [])):
         if not Path(argument[name]).is_file():
             raise ValueError(f"{name}: '{argument[name]}' is no file")
     environment = [
@@ -205,7 +210,7 @@ def adaptation_node(argument):
         name: argument[name]
         for name in ('model', 'store', 'versions', 'start_on', 'replay', 'device')
         if argument[name]}
-    return ros_node(argument, 'adaptation_node', [str(CONFIG / 'adapt.yaml'), given])
+    return ros_node(argument, 'adaptation_node', [argument['adapt_params_file'], given])
 
 
 def camera_parameters(argument):

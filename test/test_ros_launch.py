@@ -27,6 +27,7 @@ from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fixtures_ros import PATIENCE_S, probe, ROOT  # noqa: E402
+from rcl_interfaces.srv import GetParameters  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from test_ros_recordings import write_recording  # noqa: E402
@@ -253,9 +254,14 @@ def test_adapt_waits_for_a_request_and_ends_at_ctrl_c(ros2_launch, tmp_path):
 def test_the_whole_loop_is_launched_on_one_folder_of_versions(ros2_launch, tmp_path):
     model = write_tiny_model(tmp_path / 'model')
     store, versions = tmp_path / 'store', tmp_path / 'versions'
+    file = tmp_path / 'adapt.yaml'
+    file.write_text(
+        '/**/adaptation_node: {ros__parameters: {start_on: frames, priority: low, '
+        "options: ['--student-steps=7']}}")
     process = ros2_launch(
         f'model:={model}', 'image:=front/image', 'namespace:=whole', 'collect:=true',
-        f'store:={store}', 'adapt:=true', f'versions:={versions}', 'start_on:=request')
+        f'store:={store}', 'adapt:=true', f'versions:={versions}', 'start_on:=request',
+        f'adapt_params_file:={file}')
     with probe() as ears:
         labels = ears.subscribe(Image, '/whole/segmentation_node/labels', OUTPUT_QOS)
         progress = ears.subscribe(DiagnosticStatus, '/whole/adaptation_node/progress', LATCHED_QOS)
@@ -263,6 +269,15 @@ def test_the_whole_loop_is_launched_on_one_folder_of_versions(ros2_launch, tmp_p
         ears.publish_until(
             camera, sharp_frame(),
             lambda: labels and progress and list(store.glob('frames/*.json')), 'all three')
+        asked = ears.node.create_client(GetParameters, '/whole/adaptation_node/get_parameters')
+        ears.wait_until(asked.service_is_ready, 'its parameters')
+        answer = asked.call_async(GetParameters.Request(
+            names=['start_on', 'priority', 'options']))
+        ears.wait_until(answer.done, 'its answer')
+    start_on, priority, options = answer.result().values
+    assert start_on.string_value == 'request'  # an argument wins
+    assert priority.string_value == 'low'
+    assert list(options.string_array_value) == ['--student-steps=7']
     process.send_signal(signal.SIGINT)
     assert 'Traceback' not in ended(process)
     assert (versions / 'in_use').read_text().startswith('000001-')
@@ -285,6 +300,7 @@ def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):
 @pytest.mark.parametrize(('arguments', 'reason'), [
     (('compressed:=yes',), "Valid options are: ['true', 'false']"),
     (('params_file:=/no/such.yaml',), "params_file: '/no/such.yaml' is no file"),
+    (('adapt_params_file:=/no/such.yaml',), "adapt_params_file: '/no/such.yaml' is no file"),
     (('fastdds_profile:=/no/such.xml',), "fastdds_profile: '/no/such.xml' is no file"),
     (('imagee:=/camera', 'model:=/no/such/model'),
      "argument 'imagee' is not known and ignored. Did you mean 'image'?"),

@@ -5,6 +5,11 @@ Whether a new version of a model does worse on a live camera than the version be
 
 There are no labels, so what is compared are the network's own answers: to the frames just before
 the version changed, by the version before, and to as many frames just after, by the new one.
+
+The gate's flicker, the share of pixels whose label changes from a frame to the next, is not among
+them. The gate shows both networks the same frames; here they see others, and what moves in them
+counts as flicker: a robot that drives off would cost a good version, one that halts would hide a
+bad one.
 """
 
 from __future__ import annotations
