@@ -20,6 +20,7 @@ from bkd_core.benchmarks.online.faults import FAULTS, GOOD
 from bkd_core.benchmarks.online.journal import Journal, LINES
 from bkd_core.benchmarks.online.page import below_best, write_page
 from bkd_core.benchmarks.online.plan import continual_chain, long_chain, plan
+from bkd_core.benchmarks.online.rate import RateSettings
 from bkd_core.benchmarks.online.tent import Tent
 from bkd_core.benchmarks.online.trial import plan_trials, run_trial, trials_run
 from bkd_core.benchmarks.online.world import make_start, score_labelled, World
@@ -89,8 +90,8 @@ def budget(tmp_path_factory, module_patch):
         worlds=worlds, settings={'camvid': SETTINGS, 'streets': SETTINGS}, memory_frames=8,
         num_rounds=2, tent_rates=(1e-3,), gate_start=worlds['camvid'].start,
         gate_settings=SETTINGS, gate_size=(64, 96), gate_frames=20, good_trials=2,
-        trials_per_fault=1, minutes=dict.fromkeys(
-            ('camvid', 'streets', 'tent', 'trial'), 1.0))
+        trials_per_fault=1, rate=RateSettings(), minutes=dict.fromkeys(
+            ('camvid', 'streets', 'tent', 'trial', 'rate'), 1.0))
     module_patch.setitem(BUDGETS, 'tiny', lambda: tiny)
     return tiny
 
@@ -374,6 +375,7 @@ def test_the_command_says_what_is_left_and_names_unknown_parts(tmp_path, capsys)
     main(['benchmark', 'online', '--dry-run', '--results', str(tmp_path)])
     text = capsys.readouterr().out
     assert 'gate_' in text and '40 of 40 left' in text and 'minutes in all' in text
+    assert 'rate_' in text and '2 of 2 left' in text
     assert 'camvid_day_rounds_seed0' in text and '11 of 11 left' in text
     with pytest.raises(SystemExit):
         main(['benchmark', 'online', '--dry-run', '--parts', 'gait'])

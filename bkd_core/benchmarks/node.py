@@ -9,7 +9,6 @@ import json
 import os
 from pathlib import Path
 import platform
-import random
 import signal
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 from bkd_core import atomic
 from bkd_core.benchmarks.ros_playback import has_ros
+from bkd_core.benchmarks.ros_processes import own_domain, shared_memory, tail
 from bkd_core.errors import InputError
 from bkd_core.experiment import commit
 from bkd_core.progress import progress_bar
@@ -27,7 +27,6 @@ TABLE, NUMBERS = 'node.md', 'node.json'
 NODES = {'ours': 'our_node', 'plain': 'plain_node'}
 ROUNDS = 2  # ours, plain, ours, plain: what else the machine does then hits both
 PATIENCE_S = 120
-_PROFILE = Path('config') / 'fastdds_shared_memory.xml'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +104,7 @@ def measure(scenario: Scenario, node: str, *, seconds: float) -> dict[str, Any]:
     :return: Numbers of one run.
     :raises InputError: If a process fails, with the end of what it printed.
     """
-    environment = {
-        **os.environ, 'ROS_DOMAIN_ID': str(random.randrange(1, 100)),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_WAIT_POLICY': 'PASSIVE'}
-    profile = _profile()
-    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
-        environment[name] = str(profile)
+    environment = {**own_domain(), **shared_memory(), 'OMP_WAIT_POLICY': 'PASSIVE'}
     images = [f'/camera{number}/image' for number in range(scenario.cameras)]
     if scenario.cameras == 1:
         labels, arguments = ['/segmentation_node/labels'], ['-r', f'image:={images[0]}']
@@ -121,8 +115,8 @@ def measure(scenario: Scenario, node: str, *, seconds: float) -> dict[str, Any]:
         for topic in images:
             arguments += ['-p', f'qos_overrides.{topic}.subscription.reliability:=reliable']
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with (folder / 'log').open('w') as log:
+        folder, log_path = Path(name), Path(name) / 'log'
+        with log_path.open('w') as log:
             options = {'env': environment, 'stdout': log, 'stderr': log}
             served = subprocess.Popen([
                 sys.executable, '-m', f'bkd_ros.benchmark.{NODES[node]}',
@@ -138,7 +132,7 @@ def measure(scenario: Scenario, node: str, *, seconds: float) -> dict[str, Any]:
                 served.send_signal(signal.SIGINT)
                 served.wait(PATIENCE_S)
             except subprocess.TimeoutExpired as error:
-                raise InputError(f'{node}: did not end in time: {_tail(folder)}') from error
+                raise InputError(f'{node}: did not end in time: {tail(log_path)}') from error
             finally:
                 for process in (served, cameras):
                     if process.poll() is None:
@@ -147,7 +141,7 @@ def measure(scenario: Scenario, node: str, *, seconds: float) -> dict[str, Any]:
         if code != 0 or served.returncode != 0:
             raise InputError(
                 f'{node}: ended with code {served.returncode}, the cameras with {code}: '
-                f'{_tail(folder)}')
+                f'{tail(log_path)}')
         return summarise(
             json.loads((folder / 'cameras.json').read_text()),
             json.loads((folder / 'node.json').read_text()))
@@ -228,15 +222,3 @@ def table(numbers: dict[str, Any]) -> str:
         '', f'Machine: {numbers["machine"]}; load at the end {numbers["load"]:.1f}. Python '
         f'{numbers["python"]}. Commit: {numbers["commit"]}.', '']
     return '\n'.join(lines)
-
-
-def _profile() -> Path:
-    """Return the shared-memory profile in a checkout or where it was installed."""
-    for folder in (Path(__file__).resolve().parents[2], Path(sys.prefix) / 'share' / 'bkd_ros'):
-        if (folder / _PROFILE).is_file():
-            return folder / _PROFILE
-    raise InputError(f'benchmark node: {_PROFILE} is missing. Install the package again')
-
-
-def _tail(folder: Path) -> str:
-    return ' | '.join((folder / 'log').read_text(errors='replace').strip().splitlines()[-4:])

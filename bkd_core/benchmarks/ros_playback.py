@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import importlib.util
-import os
 from pathlib import Path
-import random
-import signal
 import subprocess
 import sys
 from typing import Sequence
 
+from bkd_core.benchmarks.ros_processes import own_domain, stop, tail
 from bkd_core.datasets.recording import read_label_images
 from bkd_core.errors import InputError
 from bkd_core.evaluation import ConfusionMatrix
@@ -63,9 +61,7 @@ def play_through_node(
     :return: The labels received.
     :raises InputError: If a process fails, with the end of what it printed.
     """
-    environment = {
-        **os.environ, 'ROS_DOMAIN_ID': str(random.randrange(1, 100)),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'PYTHONUNBUFFERED': '1'}
+    environment = {**own_domain(), 'PYTHONUNBUFFERED': '1'}
     log = output.with_suffix('.log')
     with log.open('w') as stream:
 
@@ -91,11 +87,11 @@ def play_through_node(
             for name in ('player_node', 'recorder_node'):
                 code = processes[name].wait(timeout=duration_s + PATIENCE_S)
                 if code != 0:
-                    raise InputError(f'{name} ended with code {code}: {_tail(log)}')
+                    raise InputError(f'{name} ended with code {code}: {tail(log)}')
         except subprocess.TimeoutExpired as error:
-            raise InputError(f'{name} did not end in time: {_tail(log)}') from error
+            raise InputError(f'{name} did not end in time: {tail(log)}') from error
         finally:
-            _stop(list(processes.values()))
+            stop(list(processes.values()))
     return Playback(labels=dict(read_label_images(output, LABELS_TOPIC)), num_frames=num_frames)
 
 
@@ -111,18 +107,3 @@ def score(playback: Playback, truth: dict[int, np.ndarray], num_classes: int) ->
     for stamp_ns, labels in playback.labels.items():
         confusion.update(truth[stamp_ns], labels)
     return confusion
-
-
-def _stop(processes: list[subprocess.Popen]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    for process in processes:
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _tail(log: Path) -> str:
-    return ' | '.join(log.read_text(errors='replace').strip().splitlines()[-4:])

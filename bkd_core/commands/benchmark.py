@@ -119,10 +119,11 @@ class Online:
     round: one round from rendered streets to CamVid's video. ten: ten rounds in a row on it,
     beside plain entropy minimisation (TENT). gate: forty rounds on generated streets, half of
     them sabotaged. continual: one target after the other, with and without a memory; streets by
-    day, night and fog, CamVid by day, dusk and day.
+    day, night and fog, CamVid by day, dusk and day. rate: how many labels a second the ROS 2 node
+    gives on two cores, without a round and while one trains.
 
     Every round becomes a line in RESULTS/online.jsonl, and the same command goes on after the
-    last one. CamVid and the rendered streets are needed for all but the gate.
+    last one. CamVid and the rendered streets are needed for all but gate and rate.
 
     For example:
 
@@ -131,8 +132,8 @@ class Online:
         bkd benchmark online --parts round --seeds 0 1 2 --data-root ~/data
     """
 
-    parts: tuple[str, ...] = ('round', 'ten', 'gate', 'continual')
-    """What to measure: round, ten, gate, continual."""
+    parts: tuple[str, ...] = ('round', 'ten', 'gate', 'continual', 'rate')
+    """What to measure: round, ten, gate, continual, rate."""
     budget: str = 'cpu'
     """How long: cpu."""
     seeds: tuple[int, ...] = (0,)

@@ -28,20 +28,16 @@ class Cameras(Node):
     Publish frames of several cameras, and listen to their labels.
 
     :param topics: Image topic -> labels topic.
-    :param size: (height, width), pixels.
+    :param frames: (N, H, W, 3) uint8 RGB, what each camera shows, over and over.
     """
 
-    def __init__(self, topics: dict[str, str], size: tuple[int, int]) -> None:
+    def __init__(self, topics: dict[str, str], frames: np.ndarray) -> None:
         super().__init__('cameras')
-        pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         self.sent: dict[str, list[int]] = {topic: [] for topic in topics}
         self.answers: dict[str, dict[int, float]] = {topic: {} for topic in topics}
-        self.publishers_by_topic, self.messages = {}, {}
+        self.publishers_by_topic = {}
+        self.messages = [_message(frame) for frame in frames]
         for topic, labels in topics.items():
-            message = Image(
-                height=size[0], width=size[1], encoding='rgb8', step=3 * size[1])
-            message.data.frombytes(pixels.tobytes())
-            self.messages[topic] = message
             self.publishers_by_topic[topic] = self.create_publisher(Image, topic, _QOS)
             self.create_subscription(
                 Image, labels, lambda answer, topic=topic: self._hear(topic, answer), _QOS)
@@ -60,7 +56,7 @@ class Cameras(Node):
 
         :param topic: Its camera.
         """
-        message = self.messages[topic]
+        message = self.messages[len(self.sent[topic]) % len(self.messages)]
         now = time.time_ns()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 10**9)
         self.sent[topic].append(now)
@@ -69,6 +65,65 @@ class Cameras(Node):
     def _hear(self, topic: str, answer: Image) -> None:
         stamp = answer.header.stamp.sec * 10**9 + answer.header.stamp.nanosec
         self.answers[topic][stamp] = (time.time_ns() - stamp) / 1e6
+
+
+def _message(frame: np.ndarray) -> Image:
+    height, width, _ = frame.shape
+    message = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+    message.data.frombytes(frame.tobytes())
+    return message
+
+
+def connect(node: Cameras, executor: SingleThreadedExecutor) -> bool:
+    """
+    Wait for the node under test.
+
+    :param node: The cameras.
+    :param executor: That they are in.
+    :return: Whether it came.
+    """
+    patience = time.monotonic() + PATIENCE_S
+    while not node.is_connected():
+        if time.monotonic() > patience:
+            return False
+        executor.spin_once(timeout_sec=0.1)
+    return True
+
+
+def film(
+    node: Cameras, executor: SingleThreadedExecutor, *, rate: float, seconds: float,
+) -> None:
+    """
+    Send frames, and hear the answers to all but the last ones.
+
+    :param node: The cameras.
+    :param executor: That they are in.
+    :param rate: Frames per second of each camera.
+    :param seconds: For how long.
+    """
+    start = time.monotonic() + 0.5
+    topics = list(node.sent)
+    period = 1 / rate
+    # Each camera has its own beat within the period, as cameras do.
+    beats = sorted(
+        (number * period + period * index / len(topics), topic)
+        for number in range(round(seconds * rate)) for index, topic in enumerate(topics))
+    for due, topic in beats:
+        while (left := start + due - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+        node.send(topic)
+
+
+def listen(executor: SingleThreadedExecutor, seconds: float) -> None:
+    """
+    Hear what comes.
+
+    :param executor: Of the listeners.
+    :param seconds: For how long.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.1)
 
 
 def main() -> int:
@@ -83,7 +138,8 @@ def main() -> int:
     rclpy.init(args=[])
     try:
         topics = dict(item.split('=') for item in options.topics)
-        node = Cameras(topics, tuple(options.size))
+        noise = np.random.default_rng(0).integers(0, 256, (1, *options.size, 3), np.uint8)
+        node = Cameras(topics, noise)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         return _run(node, executor, options)
@@ -92,29 +148,13 @@ def main() -> int:
 
 
 def _run(node: Cameras, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:
-    patience = time.monotonic() + PATIENCE_S
-    while not node.is_connected():
-        if time.monotonic() > patience:
-            return 3
-        executor.spin_once(timeout_sec=0.1)
-    start = time.monotonic() + 0.5
-    topics = list(node.messages)
-    period = 1 / options.rate
-    # Each camera has its own beat within the period, as cameras do.
-    beats = sorted(
-        (number * period + period * index / len(topics), topic)
-        for number in range(round(options.seconds * options.rate))
-        for index, topic in enumerate(topics))
-    for due, topic in beats:
-        while (left := start + due - time.monotonic()) > 0:
-            executor.spin_once(timeout_sec=left)
-        node.send(topic)
-    end = time.monotonic() + LINGER_S
-    while time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.1)
+    if not connect(node, executor):
+        return 3
+    film(node, executor, rate=options.rate, seconds=options.seconds)
+    listen(executor, LINGER_S)
     options.report.write_text(json.dumps([
         {'sent': len(node.sent[topic]), 'latencies_ms': list(node.answers[topic].values())}
-        for topic in topics]))
+        for topic in node.sent]))
     return 0
 
 

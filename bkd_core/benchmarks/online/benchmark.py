@@ -12,6 +12,7 @@ from bkd_core.benchmarks.online.chain import missing_rounds, run_chain, start_of
 from bkd_core.benchmarks.online.journal import Journal
 from bkd_core.benchmarks.online.page import write_page
 from bkd_core.benchmarks.online.plan import plan
+from bkd_core.benchmarks.online.rate import rate_run, require_ros, run_rate
 from bkd_core.benchmarks.online.tent import run_tent
 from bkd_core.benchmarks.online.trial import plan_trials, run_trials, trials_run
 from bkd_core.errors import unknown_name
@@ -31,9 +32,12 @@ def run_online(
     :param output: Folder of starts, recordings and versions.
     :param data_root: Folder that the data sets' roots are relative to.
     :return: The page.
+    :raises InputError: If data, or ROS 2 for the part 'rate', are missing.
     """
     chosen = _budget(budget)
     work = plan(chosen, parts, seeds)
+    if work.has_rate:
+        require_ros()
     journal = Journal(results, budget)
     places = {'output': output, 'data_root': data_root}
     for chain in work.chains:
@@ -46,6 +50,9 @@ def run_online(
         write_page(results, journal, chosen)
     if work.has_trials:
         run_trials(chosen, journal, **places)
+        write_page(results, journal, chosen)
+    if work.has_rate:
+        run_rate(chosen.rate, journal, output=output)
     return write_page(results, journal, chosen)
 
 
@@ -69,17 +76,25 @@ def list_work(
         left = len(missing_rounds(chain, journal))
         rows.append((chain.run, left, len(chain.targets) + 1, minutes[chain.world.name]))
     for tent in work.tents:
-        left = [n for n in range(tent.num_rounds + 1) if not journal.has(tent.run, n)]
-        rows.append((tent.run, len(left), tent.num_rounds + 1, minutes['tent']))
+        rows.append(_row(journal, tent.run, tent.num_rounds + 1, minutes['tent']))
     if work.has_trials:
-        run, count = trials_run(chosen), len(plan_trials(chosen))
-        left = [number for number in range(count) if not journal.has(run, number)]
-        rows.append((run, len(left), count, minutes['trial']))
+        rows.append(_row(journal, trials_run(chosen), len(plan_trials(chosen)), minutes['trial']))
+    if work.has_rate:
+        rows.append(_row(
+            journal, rate_run(chosen.rate), len(chosen.rate.sizes), minutes['rate']))
     total = sum(left * each for _, left, _, each in rows)
     return [
         *(f'{name}: {left} of {count} left, about {left * each:.0f} minutes'
           for name, left, count, each in rows),
         f'about {total:.0f} minutes in all, on one core']
+
+
+def _row(
+    journal: Journal, run: str, count: int, minutes: float,
+) -> tuple[str, int, int, float]:
+    """Return a run's name, how many of its numbers have no line, how many it has, minutes."""
+    left = sum(not journal.has(run, number) for number in range(count))
+    return run, left, count, minutes
 
 
 def _budget(name: str) -> Budget:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.benchmarks.adaptation.plan import plan_runs
 from bkd_core.benchmarks.adaptation.protocol import load_protocol
+from bkd_core.benchmarks.online.rate import RateSettings
 from bkd_core.benchmarks.online.world import World
 from bkd_core.config import AugmentationConfig, DataConfig, ModelConfig, TrainingConfig
 
@@ -32,8 +33,9 @@ class Budget:
     :param gate_frames: Frames that a trial adapts to.
     :param good_trials: How many trials are as they should be.
     :param trials_per_fault: How many of each kind are sabotaged.
-    :param minutes: What a round in each world, a round of TENT and a trial take on one core; for
-        estimates only.
+    :param rate: How the node's rate is measured beside a round.
+    :param minutes: What a round in each world, a round of TENT, a trial and a size of frames
+        beside a round take on one core; for estimates only.
     """
 
     worlds: dict[str, World]
@@ -47,6 +49,7 @@ class Budget:
     gate_frames: int
     good_trials: int
     trials_per_fault: int
+    rate: RateSettings
     minutes: dict[str, float]
 
 
@@ -61,7 +64,8 @@ def cpu_budget() -> Budget:
         memory_frames=40, num_rounds=10, tent_rates=(1e-3, 1e-4),
         gate_start=_small_streets(), gate_settings=_short_round(),
         gate_size=(128, 228), gate_frames=60, good_trials=20, trials_per_fault=4,
-        minutes={'camvid': 2.7, 'streets': 1.0, 'tent': 0.5, 'trial': 0.75})
+        rate=RateSettings(),
+        minutes={'camvid': 2.7, 'streets': 1.0, 'tent': 0.5, 'trial': 0.75, 'rate': 2.5})
 
 
 def _short_round() -> RoundSettings:

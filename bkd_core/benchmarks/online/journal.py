@@ -31,7 +31,7 @@ class Journal:
         """
         Return the budget's lines, oldest first; of one that was written twice, the last.
 
-        :param kind: 'round' or 'trial'; all by default.
+        :param kind: 'round', 'trial' or 'rate'; all by default.
         """
         newest = {
             (line['run'], line['number']): line for line in read_lines(self.path, FIELDS)

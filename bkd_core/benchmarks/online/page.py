@@ -16,6 +16,7 @@ from bkd_core.benchmarks.online.chart import draw_rounds
 from bkd_core.benchmarks.online.faults import FAULTS, GOOD
 from bkd_core.benchmarks.online.journal import Journal
 from bkd_core.benchmarks.online.plan import continual_chain, long_chain, tent_passes
+from bkd_core.benchmarks.online.rate_page import rate_section
 from bkd_core.benchmarks.online.trial import LABELLED_FRAMES, trials_run
 
 PAGE = 'online.md'
@@ -39,7 +40,8 @@ def write_page(results: Path, journal: Journal, budget: Budget) -> Path:
     seeds = sorted({line['seed'] for line in lines if line['kind'] == 'round'})
     parts = [
         *_one_round(lines, budget, seeds), *_long(lines, budget, seeds, results, journal.budget),
-        *_gate(lines, budget), *_continual(lines, budget, seeds, results, journal.budget)]
+        *_gate(lines, budget), *_continual(lines, budget, seeds, results, journal.budget),
+        *rate_section(lines, budget.rate)]
     commits = sorted({line['commit'] for line in lines})
     text = [
         '# Adaptation rounds', '',

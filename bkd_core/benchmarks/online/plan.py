@@ -12,7 +12,7 @@ from bkd_core.benchmarks.online.chain import Chain
 from bkd_core.benchmarks.online.tent import TentRun
 from bkd_core.errors import unknown_name
 
-PARTS = ('round', 'ten', 'gate', 'continual')
+PARTS = ('round', 'ten', 'gate', 'continual', 'rate')
 LONG, REMEMBERS, FORGETS = 'rounds', 'with memory', 'without memory'
 
 
@@ -24,11 +24,13 @@ class Work:
     :param chains: Chains of rounds.
     :param tents: Passes of TENT.
     :param has_trials: Try the gate.
+    :param has_rate: Measure the node's rate beside a round.
     """
 
     chains: list[Chain]
     tents: list[TentRun]
     has_trials: bool
+    has_rate: bool
 
 
 def plan(budget: Budget, parts: Sequence[str], seeds: Sequence[int]) -> Work:
@@ -56,7 +58,8 @@ def plan(budget: Budget, parts: Sequence[str], seeds: Sequence[int]) -> Work:
                 continual_chain(budget, world, memory_frames, seed)
                 for world in ('streets', 'camvid')
                 for memory_frames in (budget.memory_frames, 0)]
-    return Work(chains=chains, tents=tents, has_trials='gate' in parts)
+    return Work(
+        chains=chains, tents=tents, has_trials='gate' in parts, has_rate='rate' in parts)
 
 
 def long_chain(budget: Budget, num_rounds: int, seed: int) -> Chain:
