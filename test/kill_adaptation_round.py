@@ -19,7 +19,7 @@ import sys
 from typing import Any, Callable
 
 from bkd_core import experiment
-from bkd_core.adaptation import round as round_module, target_frames
+from bkd_core.adaptation import round as round_module, round_version, target_frames
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.versions import ModelVersions
@@ -92,7 +92,7 @@ STAGES = {
     'student trains': lambda: at_step('student', 21),
     'student is written': lambda: at_call(1, experiment, 'export_onnx'),
     'gate measures': lambda: at_call(2, round_module, 'measure_student'),
-    'report is written': lambda: at_call(1, round_module, 'write_round_report'),
+    'report is written': lambda: at_call(1, round_version, 'write_round_report'),
     'version is added': lambda: at_call(1, ModelVersions, 'add'),
     'version is used': lambda: at_call(1, ModelVersions, 'use'),
 }

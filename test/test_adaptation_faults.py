@@ -12,7 +12,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from bkd_core.adaptation import round as round_module
+from bkd_core.adaptation import round_training
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.datasets.recording import RecordingWriter
@@ -72,7 +72,7 @@ def test_a_folder_on_a_read_only_disk_is_named(model, target, tmp_path):
 
 def forbid_training(patch):
     """Let the test fail if a network is trained."""
-    patch.setattr(round_module, 'Trainer', lambda *a, **k: pytest.fail('it trained'))
+    patch.setattr(round_training, 'Trainer', lambda *a, **k: pytest.fail('it trained'))
 
 
 def test_a_recording_that_was_cut_off_is_named_and_a_whole_one_is_taken_then(
@@ -121,7 +121,7 @@ def test_ten_frames_in_a_row_are_enough(model, target, tmp_path, monkeypatch):
     def train(self, name, directory, config, *, start, fixed):
         assert len(self.given.frames.adapting) == 6
         raise KeyboardInterrupt
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(few_frames(10, model, target, tmp_path))
 
@@ -160,7 +160,7 @@ def test_a_dark_frame_that_shows_something_is_used_and_a_black_one_left_out(
     def train(self, name, directory, config, *, start, fixed):
         assert len(self.given.frames.adapting) == 11
         raise KeyboardInterrupt
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
 

@@ -12,7 +12,7 @@ import shutil
 
 from bkd_core import model_directory
 from bkd_core.__main__ import main
-from bkd_core.adaptation import budget, round as round_module
+from bkd_core.adaptation import budget, round as round_module, round_training
 from bkd_core.adaptation.gate import GateSettings
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.round_input import RoundTask
@@ -224,7 +224,7 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
         assert not directory.exists()
         starts.append(start.name[:6])
         raise KeyboardInterrupt
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
     assert starts == ['000002'] and len(ModelVersions(task.output).list()) == 2
@@ -238,7 +238,7 @@ def run_stages_from(finished, task, monkeypatch):
         if not directory.exists():
             shutil.copytree(
                 student, directory, ignore=shutil.ignore_patterns('replay', 'version.json'))
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
 
 
 def test_a_refused_student_is_kept_and_the_model_stays(finished, model, target, tmp_path,
@@ -271,7 +271,7 @@ def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_origin
     def train(self, name, directory, config, *, start, fixed):
         seen.append((name, start.name[:6], fixed.name[:6], config.method.name))
         raise KeyboardInterrupt
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     for given in (output, finished[0].model):
         with pytest.raises(KeyboardInterrupt):
             run_round(task_of(given, target, output))
@@ -323,7 +323,7 @@ def test_without_the_setting_no_frame_travels_and_none_is_used(
     def train(self, name, directory, config, *, start, fixed):
         seen.append(self.rehearsal(config))
         raise KeyboardInterrupt
-    monkeypatch.setattr(round_module.Round, 'train', train)
+    monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(replace(task, settings=SETTINGS))
     assert seen == [None]
@@ -378,7 +378,7 @@ def other_space(directory):
 @pytest.mark.parametrize('message', MISTAKES)
 def test_a_mistake_is_named_before_anything_is_trained(
         message, model, target, tmp_path, monkeypatch):
-    monkeypatch.setattr(round_module, 'Trainer', lambda *a, **k: pytest.fail('it trained'))
+    monkeypatch.setattr(round_training, 'Trainer', lambda *a, **k: pytest.fail('it trained'))
     directory = shutil.copytree(model, tmp_path / 'model')
     task = MISTAKES[message](directory, task_of(directory, target, tmp_path / 'versions'))
     with pytest.raises(InputError, match=message):

@@ -15,7 +15,7 @@ import bkd_core
 from bkd_core.adaptation.gate import decide, GateSettings, StudentScores
 from bkd_core.adaptation.measure import measure_student
 from bkd_core.adaptation.report import JSON, write_round_report
-from bkd_core.adaptation.round import losses_of
+from bkd_core.adaptation.round_version import losses_of
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.dataset import SegmentationDataset

@@ -1,0 +1,148 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The training of a round: its teacher is refreshed, its student is distilled from that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bkd_core import model_directory
+from bkd_core.adaptation.round_context import RoundContext
+from bkd_core.config import (
+    AnchoredSelfTrainingConfig,
+    BilateralDistillationConfig,
+    MethodConfig,
+    TrainingConfig,
+)
+from bkd_core.experiment import write_model
+from bkd_core.methods import Rehearsal
+from bkd_core.models import load_network, load_teacher
+from bkd_core.progress import progress_bar
+from bkd_core.training import choose_device, Trainer
+from bkd_core.training.checkpoint import CHECKPOINT
+from torch import nn
+
+
+class RoundTraining:
+    """
+    Train the networks of a round; a finished one is left as it is.
+
+    :param context: The round.
+    """
+
+    def __init__(self, context: RoundContext) -> None:
+        self.task, self.settings = context.task, context.settings
+        self.given = context.given
+        self.parent, self.original = context.parent, context.original
+        self.on_progress = context.on_progress
+
+    def refresh_teacher(self, directory: Path) -> None:
+        """
+        Train the teacher on replay and target, from its own weights, held by the original.
+
+        :param directory: Its model directory.
+        """
+        settings = self.settings
+        start = self.task.teacher or self.parent.directory
+        method = AnchoredSelfTrainingConfig(
+            teacher=self.original.name, anchor_weight=settings.anchor_weight,
+            ema_decay=settings.ema_decay, confidence_threshold=settings.confidence_threshold)
+        config = self.config(
+            self.given.teacher_config, method, steps=settings.teacher_steps,
+            learning_rate=settings.teacher_learning_rate)
+        self.train('teacher', directory, config, start=start, fixed=self.original.directory)
+
+    def distil_student(self, directory: Path, teacher: Path) -> None:
+        """
+        Distil the student by BKD from the refreshed teacher, from the weights in use.
+
+        :param directory: Its model directory.
+        :param teacher: The refreshed teacher's.
+        """
+        settings = self.settings
+        known = self.given.config.method
+        base = known if isinstance(known, BilateralDistillationConfig) else (
+            BilateralDistillationConfig())
+        method = replace(base, teacher='stage:teacher', cache_megabytes=settings.cache_megabytes)
+        config = self.config(
+            self.given.config, method, steps=settings.student_steps,
+            learning_rate=settings.student_learning_rate)
+        self.train('student', directory, config, start=self.parent.directory, fixed=teacher)
+
+    def config(
+        self, trained: TrainingConfig, method: MethodConfig, *, steps: int, learning_rate: float,
+    ) -> TrainingConfig:
+        """
+        Return a run's settings: as the model was trained, but for data, method and steps.
+
+        :param trained: The settings that the network was trained with.
+        :param method: The method.
+        :param steps: Optimizer steps.
+        :param learning_rate: Peak rate.
+        """
+        warmup = min(trained.optimizer.warmup_steps, steps // 5)
+        return replace(
+            trained, method=method, steps=steps, seed=self.settings.seed,
+            device=self.settings.device, checkpoint_steps=self.settings.checkpoint_steps,
+            num_workers=0, source=self.given.source_config, target=self.given.target_config,
+            model=replace(trained.model, init=self.parent.name),
+            optimizer=replace(
+                trained.optimizer, learning_rate=learning_rate, warmup_steps=warmup))
+
+    def train(
+        self, name: str, directory: Path, config: TrainingConfig, *, start: Path, fixed: Path,
+    ) -> None:
+        """
+        Train a network into a model directory, from the last checkpoint if there is one.
+
+        :param name: Name of the stage, for people.
+        :param directory: The model directory; a finished one is left as it is.
+        :param config: The run's settings.
+        :param start: Model directory of the weights to start from.
+        :param fixed: Model directory of the method's fixed teacher.
+        """
+        if (directory / model_directory.MODEL_YAML).exists():
+            return
+        given = self.given
+        trainer = Trainer(
+            config, directory=directory, source=given.replay_training,
+            target=given.frames.adapting, initial=load_network(start),
+            teacher=load_teacher(
+                fixed, label_space=given.spec.label_space,
+                input_height=config.model.input_height, device=choose_device(config.device)),
+            rehearsal=self.rehearsal(config))
+        network = self.run_trainer(trainer, name)
+        spec = replace(model_directory.read_spec(start), files={})
+        write_model(directory, network, spec, config, given.frames.adapting)
+        (directory / CHECKPOINT).unlink(missing_ok=True)
+
+    def run_trainer(self, trainer: Trainer, name: str) -> nn.Module:
+        """
+        Train to the end, and tell how far it is.
+
+        :param trainer: The trainer.
+        :param name: Name of the stage.
+        """
+        steps = trainer.config.steps
+        with progress_bar(f'{name}: train', steps) as advance:
+            def on_step(step: int, losses: dict[str, float]) -> None:
+                advance(step, ' '.join(f'{key} {value:.3f}' for key, value in losses.items()))
+                self.on_progress(name, step, steps)
+            self.on_progress(name, trainer.step, steps)
+            return trainer.run(on_step=on_step)
+
+    def rehearsal(self, config: TrainingConfig) -> Rehearsal | None:
+        """
+        Return what the version in use said about earlier domains, if it carries frames of them.
+
+        :param config: The run's settings.
+        """
+        if self.given.memory is None:
+            return None
+        return Rehearsal(
+            self.given.memory.adapting, load_teacher(
+                self.parent.directory, label_space=self.given.spec.label_space,
+                input_height=config.model.input_height, device=choose_device(config.device)),
+            config, weight=self.settings.lambda_memory,
+            max_bytes=self.settings.cache_megabytes * 1_000_000)
