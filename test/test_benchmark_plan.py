@@ -167,9 +167,10 @@ def test_the_second_rounds_teacher_is_the_student_of_the_first(init):
 
 
 def test_the_ablation_switches_one_part_off_and_includes_the_whole():
-    runs = plan('ablation', protocol=load_protocol('gazebo_to_camvid'))
+    protocol = load_protocol('gazebo_to_camvid')
+    runs = plan('ablation', protocol=protocol)
     whole = only(runs, BKD).config.method
-    assert whole.teacher == f'stage:{only(runs, "self_training").name}'
+    assert whole.teacher == f'stage:{only(runs, protocol.ablation_teacher).name}'
     differs = {
         name.removeprefix(f'{BKD}_without_'): only(runs, name).config.method
         for name in ABLATIONS}
