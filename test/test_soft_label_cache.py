@@ -11,7 +11,9 @@ from bkd_core.datasets.loader import make_loader
 from bkd_core.datasets.transforms import cut_image, draw_window
 from bkd_core.methods.soft_label_cache import cut_map, SoftLabelCache, SoftLabelMemory
 from bkd_core.methods.soft_labels import adjust_logits
+from bkd_core.models.teacher import Teacher, TeacherSpec
 from bkd_core.training.trainer import Trainer
+import cv2
 import numpy as np
 import pytest
 from tiny_training import PaintedFrames, register_tiny_network, tiny_config, tiny_teacher
@@ -86,7 +88,7 @@ class CountingTeacher:
 def cache_of(teacher, *, max_bytes=10**6):
     """Return a cache over three painted frames."""
     return SoftLabelCache(
-        PaintedFrames(3), teacher, input_height=64, device=CPU, max_bytes=max_bytes)
+        PaintedFrames(3), teacher, frame_height=64, device=CPU, max_bytes=max_bytes)
 
 
 def window_of(index):
@@ -164,6 +166,41 @@ def test_a_student_learns_from_whole_frames_and_a_resumed_run_is_the_same(tmp_pa
     assert all(kept.dtype == torch.float16 for maps in cached for kept in maps.values())
 
 
+@pytest.mark.parametrize(('heights', 'frame', 'crop'), [
+    ((64,), [64], [32]), ((96,), [96], [48]), ((32,), [32], [16]), ((96, 64), [96, 64], [48, 32]),
+])
+def test_a_teacher_sees_frames_at_its_own_scale_and_in_full_detail(
+    heights, frame, crop, tmp_path, monkeypatch,
+):
+    # The student's frames are 64 high: enlarging them would not bring back what 96 rows show.
+    register_tiny_network(monkeypatch)
+    frames = PaintedFrames(2, size=(192, 288))
+    seen = []
+
+    def network(images):
+        seen.append(images)
+        return torch.zeros(len(images), 9, 8, 8) + torch.arange(9.).view(9, 1, 1)
+
+    teachers = torch.nn.ModuleList(Teacher(
+        network, TeacherSpec(
+            name='t', label_space=frames.label_space, input_height=height, size_multiple=16,
+            mean=(0, 0, 0), std=(255, 255, 255)),
+        label_space=frames.label_space, input_height=64) for height in heights)
+    config = tiny_config('bilateral_distillation', steps=1)
+    config = replace(config, method=replace(
+        config.method, teacher_view='frame', teacher_flip=False))
+    method = Trainer(
+        config, directory=tmp_path, source=frames, target=frames, teacher=teachers).method
+    method.caches[0].look_up(0)
+    assert [images.shape[-2] for images in seen] == frame
+    shown = cv2.resize(frames.image(0), seen[0].shape[:1:-1], interpolation=cv2.INTER_AREA)
+    torch.testing.assert_close(
+        seen[0][0].permute(1, 2, 0), torch.from_numpy(shown).float() / 255)
+    seen.clear()
+    method.soft_labels(torch.zeros(1, 3, 32, 32), (8, 8))
+    assert [images.shape[-2] for images in seen] == crop
+
+
 def test_the_shares_are_the_mean_over_frames_and_looked_at_once():
     teacher = CountingTeacher()
     cache = cache_of(teacher)
@@ -206,10 +243,10 @@ def test_maps_of_an_earlier_run_are_used_and_count_as_memory():
     maps = {}
     frames = PaintedFrames(3)
     made = SoftLabelCache(
-        frames, first, input_height=64, device=CPU, max_bytes=10**6, maps=maps)
+        frames, first, frame_height=64, device=CPU, max_bytes=10**6, maps=maps)
     expected = made.crops([window_of(0), window_of(1)], (16, 16))
     again = SoftLabelCache(
-        frames, second, input_height=64, device=CPU, max_bytes=10**6, maps=maps)
+        frames, second, frame_height=64, device=CPU, max_bytes=10**6, maps=maps)
     assert torch.equal(again.crops([window_of(0), window_of(1)], (16, 16)), expected)
     assert not second.sizes
     assert again.free_bytes == made.free_bytes

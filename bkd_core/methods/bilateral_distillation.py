@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Sequence
 
 from bkd_core.batch import DomainBatch
 from bkd_core.config import BilateralDistillationConfig
@@ -60,16 +61,19 @@ class BilateralDistillation(Method):
         """
         Make room for whole frames' soft labels; look at the target's if they are to be adjusted.
 
+        Teachers see whole frames at the scale that they know, whatever the student's is.
+
         :param source: The frames that the source crops are cut out of.
         :param target: The same for the target.
         :param input_height: Short side at which the student sees a frame, pixels.
         :param soft_labels: Those that an earlier run of the same teacher kept.
         """
         device = next(self.student.parameters()).device
+        teachers, height = _for_frames(self._teachers(), input_height)
         caches = tuple(SoftLabelCache(
-            dataset, self.soft_labels, input_height=input_height, device=device,
+            dataset, partial(self.soft_labels, teachers=teachers), frame_height=height,
+            device=device, maps=maps,
             max_bytes=self.settings.cache_megabytes * 500_000,  # half for each domain
-            maps=maps,
         ) for dataset, maps in zip((source, target), soft_labels or (None, None)))
         if self.settings.teacher_view == 'frame':
             self.caches = caches
@@ -119,22 +123,27 @@ class BilateralDistillation(Method):
         return torch.cat((source, target))
 
     @torch.no_grad()
-    def soft_labels(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+    def soft_labels(
+        self, images: Tensor, size: tuple[int, int], *, teachers: Sequence[nn.Module] = (),
+    ) -> Tensor:
         """
         Return the teacher's, or the teachers' mean, soft labels of images.
 
         :param images: (B, 3, H, W), 0 to 1.
         :param size: (h, w) of the result.
+        :param teachers: Who is asked; none for those that know the scale of the crops.
         :return: (B, C, h, w), log-probabilities at the teacher's temperature.
         """
-        teachers = self.teacher if isinstance(self.teacher, nn.ModuleList) else [self.teacher]
         settings = {'size': size, 'temperature': self.settings.temperature}
         maps = []
-        for teacher in teachers:
+        for teacher in teachers or self._teachers():
             maps.append(soft_labels(teacher, images, **settings))
             if self.settings.teacher_flip:
                 maps.append(soft_labels(teacher, images.flip(-1), **settings).flip(-1))
         return mean_of(maps)
+
+    def _teachers(self) -> list[nn.Module]:
+        return [*self.teacher] if isinstance(self.teacher, nn.ModuleList) else [self.teacher]
 
     def source_flow(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """
@@ -197,3 +206,14 @@ class BilateralDistillation(Method):
             form=mining.form, ratio=mining.ratio, min_pixels=mining.min_pixels,
             gamma=mining.gamma)
         return mining.share * trust * weights + (1 - mining.share)
+
+
+def _for_frames(
+    teachers: Sequence[nn.Module], input_height: int,
+) -> tuple[list[nn.Module], int]:
+    """Return teachers for whole frames, and the short side at which they take these."""
+    heights = [getattr(teacher, 'frame_height', None) for teacher in teachers]
+    height = max(input_height if known is None else known for known in heights)
+    return [
+        teacher if known is None else teacher.at(height)
+        for teacher, known in zip(teachers, heights)], height

@@ -95,6 +95,6 @@ class Rehearsal:
             self._cache = SoftLabelCache(
                 self.frames,
                 lambda images, size: soft_labels(network, images, size=size, temperature=1.0),
-                input_height=self.config.model.input_height, device=device,
+                frame_height=self.config.model.input_height, device=device,
                 max_bytes=self._max_bytes)
         return self._cache

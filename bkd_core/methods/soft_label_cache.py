@@ -33,7 +33,7 @@ class SoftLabelCache:
     :param dataset: The frames.
     :param soft_labels: (1, 3, H, W), 0 to 1, and the (h, w) of the map -> (1, C, h, w),
         log-probabilities.
-    :param input_height: Short side of the frames that the student sees, pixels.
+    :param frame_height: Short side at which the teacher gets the frames, pixels.
     :param device: Where the maps are made and kept.
     :param max_bytes: Memory for maps.
     :param maps: Maps of an earlier run of the same teacher on the same frames, by the frame's
@@ -42,12 +42,12 @@ class SoftLabelCache:
 
     def __init__(
         self, dataset: SegmentationDataset,
-        soft_labels: Callable[[Tensor, tuple[int, int]], Tensor], *, input_height: int,
+        soft_labels: Callable[[Tensor, tuple[int, int]], Tensor], *, frame_height: int,
         device: torch.device, max_bytes: int, maps: dict[int, Tensor] | None = None,
     ) -> None:
         self.dataset = dataset
         self.soft_labels = soft_labels
-        self.input_height = input_height
+        self.frame_height = frame_height
         self.device = device
         self.maps = {} if maps is None else maps
         self.free_bytes = max_bytes - sum(map(_num_bytes, self.maps.values()))
@@ -93,7 +93,7 @@ class SoftLabelCache:
 
     def _look(self, index: int) -> Tensor:
         frame = self.dataset.image(index)
-        scale = self.input_height / min(frame.shape[:2])
+        scale = self.frame_height / min(frame.shape[:2])
         height, width = (
             max(1, round(side * scale / _SIZE_MULTIPLE)) * _SIZE_MULTIPLE
             for side in frame.shape[:2])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -74,7 +75,7 @@ class Teacher(nn.Module):
         self.spec = spec
         self.class_groups = class_groups(spec, label_space)
         self.fixed_size = fixed_size
-        self.scale = 1.0 if fixed_size else spec.input_height / input_height
+        self.scale = 1.0 if fixed_size else spec.input_height / input_height  # `at` sets it, too
         order = slice(None, None, -1 if spec.channel_order == 'bgr' else 1)
         for name in ('mean', 'std'):
             value = torch.tensor(getattr(spec, name)[order]).view(1, 3, 1, 1) / 255
@@ -101,6 +102,21 @@ class Teacher(nn.Module):
         if self.spec.output == 'logits':
             return output
         return output.clamp_min(SMALLEST_PROBABILITY).log()
+
+    @property
+    def frame_height(self) -> int | None:
+        """Return the short side at which it knows frames, pixels; None if its size is fixed."""
+        return None if self.fixed_size else self.spec.input_height
+
+    def at(self, input_height: int) -> Teacher:
+        """
+        Return the same teacher, of the same weights, for images of another scale.
+
+        :param input_height: Short side of the frames that the images are, or are cut out of.
+        """
+        other = copy.copy(self)
+        other.scale = 1.0 if self.fixed_size else self.spec.input_height / input_height
+        return other
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """
