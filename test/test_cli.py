@@ -79,6 +79,14 @@ def test_help_shows_examples(command, capfd):
     assert 'For example' in text
 
 
+@pytest.mark.parametrize('name', ['adaptation', 'search'])
+def test_shared_options_of_benchmarks_are_explained(name, capfd):
+    with pytest.raises(SystemExit):
+        main(['benchmark', name, '--help'])
+    text = ' '.join(capfd.readouterr().out.replace('│', ' ').split())
+    assert '--protocol STR Name of a protocol in config/protocols' in text
+
+
 def test_the_package_runs_as_a_module():
     result = subprocess.run(
         [sys.executable, '-m', 'bkd_core', 'train', 'nowhere.yaml'], cwd=ROOT,
