@@ -13,9 +13,7 @@ from bkd_core.commands.options import find_data_root, require_training
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationRuns:
-    """
-    Which runs of a protocol a benchmark makes, and where they go.
-    """
+    """Which runs of a protocol a benchmark makes, and where they go."""
 
     protocol: str = 'gazebo_to_camvid'
     """Name of a protocol in config/protocols, or the path of such a YAML file."""
