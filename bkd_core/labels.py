@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Sequence
 
 from bkd_core.errors import InputError, unknown_name
 import numpy as np
@@ -98,16 +98,24 @@ _STREET = (
     ('sky', (70, 130, 180)), ('pedestrian', (220, 20, 60)), ('car', (0, 0, 142)))
 
 
-def _space(name: str, table: tuple) -> LabelSpace:
+def _space(name: str, table: Sequence) -> LabelSpace:
     return LabelSpace(
         name=name,
         classes=tuple(class_name for class_name, _ in table),
         colors=tuple(color for _, color in table))
 
 
+# Subsets on which SYNTHIA -> Cityscapes is reported: 16 classes (without terrain, truck and
+# train, which SYNTHIA lacks) and 13 (also without wall, fence and pole).
+SYNTHIA_16 = tuple(
+    name for name, _ in _CITYSCAPES if name not in ('terrain', 'truck', 'train'))
+SYNTHIA_13 = tuple(name for name in SYNTHIA_16 if name not in ('wall', 'fence', 'pole'))
+
 LABEL_SPACES = {
     space.name: space for space in (
         _space('cityscapes19', _CITYSCAPES),
+        _space('cityscapes16', [row for row in _CITYSCAPES if row[0] in SYNTHIA_16]),
+        _space('cityscapes13', [row for row in _CITYSCAPES if row[0] in SYNTHIA_13]),
         _space('camvid11', _CAMVID),
         _space('street9', _STREET))
 }
@@ -117,12 +125,6 @@ CITYSCAPES_RAW_TO_TRAIN = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11,
     25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
 
-# Subsets on which SYNTHIA -> Cityscapes is reported: 16 classes (without terrain, truck and
-# train, which SYNTHIA lacks) and 13 (also without wall, fence and pole).
-SYNTHIA_16 = tuple(
-    name for name, _ in _CITYSCAPES if name not in ('terrain', 'truck', 'train'))
-SYNTHIA_13 = tuple(name for name in SYNTHIA_16 if name not in ('wall', 'fence', 'pole'))
-
 _CITYSCAPES_TO_STREET = {
     'wall': 'building', 'traffic light': 'sign', 'traffic sign': 'sign', 'vegetation': 'tree',
     'terrain': 'tree', 'person': 'pedestrian', 'truck': 'car', 'bus': 'car'}
@@ -130,9 +132,11 @@ _CITYSCAPES_TO_STREET = {
 # Classes that correspond under different names; equal names correspond by themselves.
 # A class that is neither here nor equally named has no counterpart and is ignored.
 _CORRESPONDENCES = {
-    ('cityscapes19', 'street9'): _CITYSCAPES_TO_STREET,
-    ('cityscapes19', 'camvid11'): {
-        **_CITYSCAPES_TO_STREET, 'rider': 'bicyclist', 'bicycle': 'bicyclist'},
+    (name, target): renamed for name in ('cityscapes19', 'cityscapes16', 'cityscapes13')
+    for target, renamed in (
+        ('street9', _CITYSCAPES_TO_STREET),
+        ('camvid11', {
+            **_CITYSCAPES_TO_STREET, 'rider': 'bicyclist', 'bicycle': 'bicyclist'}))
 }
 
 

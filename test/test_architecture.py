@@ -28,7 +28,7 @@ LINES = (
     'config_file model_card report',
     'config batch visualization image_encodings model_directory progress',
     'labels',
-    'errors atomic',
+    'errors atomic cache_folder',
 )
 LEVELS = {
     name: len(LINES) - number for number, line in enumerate(LINES) for name in line.split()}
@@ -46,7 +46,7 @@ ROS_MODULES = {
 TORCH_FREE = {
     '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
     'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
-    'model_directory', 'progress'}
+    'model_directory', 'progress', 'cache_folder'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {
     'bkd_core.adaptation.round', 'bkd_core.adaptation.round_training',

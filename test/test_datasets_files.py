@@ -108,13 +108,13 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_an_empty_folder_is_named(tmp_path):
     (tmp_path / 'images').mkdir()
-    with pytest.raises(InputError, match=r'images: holds no images'):
+    with pytest.raises(InputError, match=r'images: holds no such file; expected .*\.jpg'):
         open_folder(tmp_path)
 
 
 def test_a_missing_label_file_is_named_with_its_image(folder):
     (folder / 'labels' / 'b.png').unlink()
-    with pytest.raises(InputError, match=r'b\.png: the label file of image b\.png is missing \(1'):
+    with pytest.raises(InputError, match=r'1 of 3 images have no label file \(images/b\.png\)'):
         open_folder(folder)
 
 
@@ -229,7 +229,7 @@ def test_an_unknown_camvid_split_is_corrected(camvid):
 
 
 def test_build_dataset_opens_each_by_its_name(camvid):
-    assert set(DATASETS) == {'camvid', 'frame_store', 'image_folder', 'recording', 'streets'}
+    assert set(DATASETS) >= {'camvid', 'frame_store', 'image_folder', 'recording', 'streets'}
     dataset = build_dataset('camvid', root=camvid, split='train')
     assert isinstance(dataset, CamVid)
 

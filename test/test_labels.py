@@ -23,6 +23,8 @@ TWO = LabelSpace(name='two', classes=('road', 'lava'), colors=((0, 0, 0), (255, 
 
 @pytest.mark.parametrize(('name', 'num_classes', 'first', 'last'), [
     ('cityscapes19', 19, 'road', 'bicycle'),
+    ('cityscapes16', 16, 'road', 'bicycle'),
+    ('cityscapes13', 13, 'road', 'bicycle'),
     ('camvid11', 11, 'sky', 'bicyclist'),
     ('street9', 9, 'road', 'car'),
 ])
@@ -48,6 +50,16 @@ def test_gazebo_labels_map_to_the_nine_shared_classes():
     assert table[:19].tolist() == expected
     assert (table[19:] == 255).all()
     assert table.dtype == np.uint8 and table.shape == (256,)
+
+
+@pytest.mark.parametrize('name', ['cityscapes16', 'cityscapes13'])
+def test_the_smaller_spaces_map_as_cityscapes_does(name):
+    whole, part = get_label_space('cityscapes19'), get_label_space(name)
+    for target in map(get_label_space, ('street9', 'camvid11')):
+        expected = id_mapping(whole, target)[id_mapping(part, whole)[:part.num_classes]]
+        np.testing.assert_array_equal(id_mapping(part, target)[:part.num_classes], expected)
+    for class_id, class_name in enumerate(part.classes):
+        assert part.colors[class_id] == whole.colors[whole.classes.index(class_name)]
 
 
 def test_camvid_labels_map_to_the_nine_shared_classes():

@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from bkd_core.datasets.camvid import CamVid
+from bkd_core.datasets.cityscapes import Cityscapes
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.frame_store import StoredFrames
+from bkd_core.datasets.gta5 import GTA5
 from bkd_core.datasets.image_folder import ImageFolder
 from bkd_core.datasets.recording import Recording
 from bkd_core.datasets.streets import Streets
+from bkd_core.datasets.synthia import Synthia
 from bkd_core.errors import InputError, unknown_name
 
 DATASETS = {
     'camvid': CamVid,
+    'cityscapes': Cityscapes,
     'frame_store': StoredFrames,
+    'gta5': GTA5,
     'image_folder': ImageFolder,
     'recording': Recording,
     'streets': Streets,
+    'synthia': Synthia,
 }
 
 

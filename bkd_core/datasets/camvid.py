@@ -7,13 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from bkd_core.datasets.image_files import IMAGE_SUFFIXES, list_files
-from bkd_core.datasets.paired_files import PairedFiles
+from bkd_core.datasets.image_files import IMAGE_SUFFIXES
+from bkd_core.datasets.paired_files import files_by_name, PairedFiles, value_table
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.labels import get_label_space, IGNORE_INDEX
 
 SPLITS = ('train', 'val', 'test')
 _UNLABELLED = 11
+_LAYOUT = 'images/SPLIT/NAME.png (or .jpg) and labels/SPLIT/NAME.png'
 
 
 class CamVid(PairedFiles):
@@ -40,16 +41,21 @@ class CamVid(PairedFiles):
         root = Path(root)
         if not (root / 'images').is_dir() and (root / 'camvid').is_dir():
             root = root / 'camvid'
-        files = list_files(root / 'images' / split, IMAGE_SUFFIXES, what='CamVid images')
+        images = f'images/{split}'
+        files = files_by_name(root, images, IMAGE_SUFFIXES, layout=_LAYOUT)
         if sequence is not None:
             prefixes = (sequence,) if isinstance(sequence, str) else tuple(sequence)
-            present = sorted({path.name.split('_')[0] for path in files})
-            files = [path for path in files if path.name.startswith(prefixes)]
+            present = sorted({name.split('_')[0] for name in files})
+            files = {name: path for name, path in files.items() if name.startswith(prefixes)}
             if not files:
                 raise InputError(
-                    f'{root / "images" / split}: no image of sequence {sequence!r}; the '
+                    f'{root / images}: no image of sequence {sequence!r}; the '
                     f'sequences there are {present}')
+        space = get_label_space('camvid11')
         super().__init__(
-            files, root / 'labels' / split if has_labels else None,
-            label_space=get_label_space('camvid11'),
-            ignore_values=(_UNLABELLED, IGNORE_INDEX))
+            root, files,
+            files_by_name(root, f'labels/{split}', ('.png',), layout=_LAYOUT)
+            if has_labels else None,
+            label_space=space, values=value_table(
+                {value: value for value in range(space.num_classes)},
+                (_UNLABELLED, IGNORE_INDEX)))

@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_GRAY, _PNG_PALETTE = 0, 3
+_HEAD_BYTES = 4096
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...], *, what: str) -> list[Path]:
@@ -59,6 +60,22 @@ def read_label_ids(path: Path) -> np.ndarray:
     :return: (H, W) integers.
     :raises InputError: If the file is missing, cut off, or a colour picture.
     """
+    ids = read_label_picture(path)
+    if ids.ndim != 2:
+        raise InputError(
+            f'{path}: has {ids.shape[2]} channels; expected a label picture of one channel, '
+            'with a class id in each pixel')
+    return ids
+
+
+def read_label_picture(path: Path) -> np.ndarray:
+    """
+    Read a label picture that holds one id a pixel, or several channels.
+
+    :param path: The file; of a palette PNG the indices are the ids, not its colours.
+    :return: (H, W) ids, or (H, W, C) in OpenCV's order: blue, green, red, alpha.
+    :raises InputError: If the file is missing, cut off, or no picture.
+    """
     data = _read(path)
     scale = 1
     if data[:8] == _PNG_SIGNATURE and len(data) > 33:
@@ -68,11 +85,39 @@ def read_label_ids(path: Path) -> np.ndarray:
         if kind in (_PNG_PALETTE, _PNG_GRAY) and bits < 8:
             scale = 255 // (2 ** bits - 1)  # OpenCV spreads 1, 2 and 4 bits over 0..255
     ids = _decode(path, data, cv2.IMREAD_UNCHANGED)
-    if ids.ndim != 2:
-        raise InputError(
-            f'{path}: has {ids.shape[2]} channels; expected a label picture of one channel, '
-            'with a class id in each pixel')
     return ids // scale if scale > 1 else ids
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """
+    Return a picture's height and width, pixels; of PNGs and plain JPEGs only the head is read.
+
+    :param path: The file.
+    :raises InputError: If the file is missing or no picture.
+    """
+    try:
+        with path.open('rb') as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    if head[:8] == _PNG_SIGNATURE and len(head) >= 24:
+        width, height = struct.unpack_from('>II', head, 16)
+        return height, width
+    return _jpeg_size(head) or read_image(path).shape[:2]
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """Return None where the head does not say it, or may say how to turn the picture."""
+    if head[:2] != b'\xff\xd8' or b'Exif' in head:
+        return None
+    position = 2
+    while position + 9 <= len(head) and head[position] == 0xff:
+        marker, length = head[position + 1], int.from_bytes(head[position + 2:position + 4], 'big')
+        if 0xc0 <= marker <= 0xcf and marker not in (0xc4, 0xc8, 0xcc):
+            height, width = struct.unpack_from('>HH', head, position + 5)
+            return (height, width) if height else None
+        position += 2 + length
+    return None
 
 
 def _read(path: Path) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from bkd_core.datasets.image_files import IMAGE_SUFFIXES, list_files
-from bkd_core.datasets.paired_files import PairedFiles
+from bkd_core.datasets.image_files import IMAGE_SUFFIXES
+from bkd_core.datasets.paired_files import files_by_name, PairedFiles, value_table
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space, IGNORE_INDEX
 
@@ -32,13 +32,15 @@ class ImageFolder(PairedFiles):
         labels: str | None = 'labels', first: int = 0, last: int | None = None,
         ignore_values: Sequence[int] = (IGNORE_INDEX,),
     ) -> None:
-        root = Path(root)
-        files = list_files(root / images, IMAGE_SUFFIXES, what='images')
+        root, space = Path(root), get_label_space(label_space)
+        files = list(files_by_name(root, images, IMAGE_SUFFIXES).items())
         end = len(files) if last is None else last + 1
         if not 0 <= first < end <= len(files):
             raise InputError(
                 f'{root / images}: got first={first} and last={last}; expected '
                 f'0 <= first <= last <= {len(files) - 1}, for the {len(files)} images there')
         super().__init__(
-            files[first:end], None if labels is None else root / labels,
-            label_space=get_label_space(label_space), ignore_values=tuple(ignore_values))
+            root, dict(files[first:end]),
+            None if labels is None else files_by_name(root, labels, ('.png',)),
+            label_space=space, values=value_table(
+                {value: value for value in range(space.num_classes)}, ignore_values))

@@ -14,6 +14,7 @@ a class is drawn by P, then an image evenly from those that hold the class.
 
 from __future__ import annotations
 
+from bkd_core.datasets.class_counts import class_counts
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.errors import InputError
 import numpy as np
@@ -23,17 +24,19 @@ def count_classes(
     dataset: SegmentationDataset, mapping: np.ndarray, num_classes: int,
 ) -> np.ndarray:
     """
-    Count the pixels of every class in every image; reads all labels once.
+    Count the pixels of every class in every image; labels that were counted before stay unread.
 
     :param dataset: Labelled images.
     :param mapping: (256,) uint8, from the data set's classes to those that are counted.
     :param num_classes: Number of classes.
     :return: (N, C) int64; ignored pixels are not counted.
     """
-    counts = [
-        np.bincount(mapping[dataset.labels(index)].ravel(), minlength=256)[:num_classes]
-        for index in range(len(dataset))]
-    return np.stack(counts)
+    own = class_counts(dataset)
+    counts = np.zeros((len(own), num_classes), np.int64)
+    for class_id, wanted in enumerate(mapping[:dataset.label_space.num_classes]):
+        if wanted < num_classes:
+            counts[:, wanted] += own[:, class_id]
+    return counts
 
 
 def class_probabilities(counts: np.ndarray, temperature: float) -> np.ndarray:

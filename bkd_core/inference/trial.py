@@ -15,13 +15,13 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-import os
 from pathlib import Path
 import statistics
 import time
 from typing import Any
 
 from bkd_core import atomic, model_directory
+from bkd_core.cache_folder import cache_folder
 from bkd_core.errors import InputError
 from bkd_core.inference import machine
 from bkd_core.inference.runtimes import load_runtime, Runtime
@@ -167,8 +167,7 @@ def _key(path: Path, spec: ModelSpec, names: list[str], options: dict[str, Any])
 
 def choices_path() -> Path:
     """Return the file that keeps the outcomes of trials."""
-    cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(cache) / 'bkd_ros' / 'runtimes.json'
+    return cache_folder() / 'runtimes.json'
 
 
 def read_choices() -> dict[str, str]:

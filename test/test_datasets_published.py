@@ -1,0 +1,251 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets in their published layouts, on tiny folders that are laid out as they are."""
+
+from __future__ import annotations
+
+import copy
+
+from bkd_core.datasets import build_dataset
+from bkd_core.datasets.dataset import SegmentationDataset
+from bkd_core.datasets.label_colors import ids_of_colors
+from bkd_core.errors import InputError
+from bkd_core.labels import CITYSCAPES_RAW_TO_TRAIN, get_label_space
+import cv2
+from fixtures_datasets import (
+    HEIGHT,
+    WIDTH,
+    with_corner,
+    write,
+    write_cityscapes,
+    write_frame,
+    write_gta5,
+    write_synthia,
+)
+import numpy as np
+import pytest
+
+WRITERS = {
+    'gta5': (write_gta5, {}, ['00001', '00002', '24966']),
+    'synthia': (write_synthia, {}, ['0000000', '0009399']),
+    'cityscapes': (
+        write_cityscapes, {'split': 'train'}, ['aachen_000000_000019', 'zurich_000003_000019']),
+}
+
+
+def corner(dataset, count, index=0):
+    """Return the first labels of a frame."""
+    return dataset.labels(index)[0, :count].tolist()
+
+
+def class_ids(space, *names):
+    """Return the classes of a space by name; 255 for None."""
+    classes = get_label_space(space).classes
+    return [255 if name is None else classes.index(name) for name in names]
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_a_published_layout_opens_as_a_data_set(name, tmp_path):
+    write_files, settings, names = WRITERS[name]
+    dataset = build_dataset(name, root=write_files(tmp_path), **settings)
+    assert isinstance(dataset, SegmentationDataset)
+    assert [dataset.name(index) for index in range(len(dataset))] == names
+    assert dataset.has_labels and dataset.num_published > len(dataset)
+    for index in range(len(dataset)):
+        image, labels = dataset.image(index), dataset.labels(index)
+        assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
+        assert image[3, 5].tolist() == [3, 5, 200]
+        assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == np.uint8
+        assert labels[1:].tolist() == np.full((HEIGHT - 1, WIDTH), 0).tolist()  # road
+    copied = copy.deepcopy(dataset)  # as loader workers may get it
+    np.testing.assert_array_equal(copied.labels(0), dataset.labels(0))
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_a_folder_that_is_not_the_set_says_what_is_expected(name, tmp_path):
+    _, settings, _ = WRITERS[name]
+    with pytest.raises(InputError, match=r'does not exist; expected .*/.*\.png and '):
+        build_dataset(name, root=tmp_path, **settings)
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_images_without_labels_and_labels_without_images_are_counted_and_named(name, tmp_path):
+    write_files, settings, names = WRITERS[name]
+    root = write_files(tmp_path)
+    image = next(path for path in root.rglob(f'{names[0]}*.png') if 'GT' not in path.parts
+                 and not {'labels', 'gtFine'} & set(path.parts))
+    image.rename(image.with_name(image.name.replace(names[0], 'a_stray')))
+    with pytest.raises(InputError, match=(
+            rf'1 of {len(names)} images have no label file \(.*a_stray.*\) and 1 of '
+            rf'{len(names)} label files have no image \(.*{names[0]}')):
+        build_dataset(name, root=root, **settings)
+    dataset = build_dataset(name, root=root, has_labels=False, **settings)
+    assert len(dataset) == len(names) and not dataset.has_labels
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_a_disk_that_vanishes_is_named(name, tmp_path):
+    write_files, settings, _ = WRITERS[name]
+    dataset = build_dataset(name, root=write_files(tmp_path / 'disk'), **settings)
+    (tmp_path / 'disk').rename(tmp_path / 'gone')
+    for read in (dataset.image, dataset.labels):
+        with pytest.raises(InputError, match=r'disk/.*\.png: cannot be read \(No such file'):
+            read(0)
+
+
+@pytest.mark.parametrize(('name', 'space', 'expected'), [
+    ('gta5', 'cityscapes19', ('road', 'car', None, None)),
+    ('gta5', 'cityscapes13', ('road', 'car', None, None)),
+    ('synthia', 'cityscapes16', ('road', 'sidewalk', 'wall', None, None, None)),
+    ('synthia', 'cityscapes13', ('road', 'sidewalk', None, None, None, None)),
+    ('synthia', 'cityscapes19', ('road', 'sidewalk', 'wall', None, None, 'truck')),
+    ('cityscapes', 'cityscapes19', ('road', 'sidewalk', 'bicycle', None, None, None)),
+    ('cityscapes', 'street9', ('road', 'sidewalk', None, None, None, None))])
+def test_ids_become_classes_of_the_label_space(name, space, expected, tmp_path):
+    write_files, settings, _ = WRITERS[name]
+    root = write_files(tmp_path)
+    dataset = build_dataset(name, root=root, label_space=space, **settings)
+    assert dataset.label_space.name == space
+    assert corner(dataset, len(expected)) == class_ids(space, *expected)
+
+
+def test_every_class_of_synthia_has_its_counterpart(tmp_path):
+    # The README of SYNTHIA_RAND_CITYSCAPES, ids 0 to 22 in order, by Cityscapes' names.
+    names = (
+        None, 'sky', 'building', 'road', 'sidewalk', 'fence', 'vegetation', 'pole', 'car',
+        'traffic sign', 'person', 'bicycle', 'motorcycle', None, None, 'traffic light')
+    root = write_synthia(tmp_path, ids=tuple(range(16)))
+    dataset = build_dataset('synthia', root=root)
+    assert dataset.label_space.name == 'cityscapes16'
+    assert corner(dataset, 16) == class_ids('cityscapes16', *names)
+    root = write_synthia(tmp_path, ids=(17, 19, 21, 22))
+    assert corner(build_dataset('synthia', root=root), 4) == class_ids(
+        'cityscapes16', 'rider', 'bus', 'wall', None)
+
+
+def test_synthia_is_found_in_the_folder_of_its_archive(tmp_path):
+    write_synthia(tmp_path / 'RAND_CITYSCAPES')
+    assert len(build_dataset('synthia', root=tmp_path)) == 2
+
+
+def test_converted_labels_of_synthia_are_refused_in_place_of_the_published_ones(tmp_path):
+    root = write_synthia(tmp_path)
+    write(root / 'GT' / 'LABELS' / '0000000.png', with_corner((3, 4)))
+    with pytest.raises(InputError, match=r'is uint8 of shape \(12, 16\); expected .* 16 bits'):
+        build_dataset('synthia', root=root).labels(0)
+
+
+@pytest.mark.parametrize('name', ['gta5', 'synthia'])
+def test_train_ids_that_other_programs_left_beside_the_labels_are_not_taken(name, tmp_path):
+    write_files, _, names = WRITERS[name]
+    root = write_files(tmp_path)
+    folder = root / ('labels' if name == 'gta5' else 'GT/LABELS')
+    write(folder / f'{names[0]}_labelTrainIds.png', with_corner((0,)))
+    assert len(build_dataset(name, root=root)) == len(names)
+
+
+def test_the_broken_frames_of_gta5_are_left_out_and_named(tmp_path):
+    root = write_gta5(tmp_path)
+    for name, width in (('15188', WIDTH + 2), ('17705', WIDTH)):
+        write_frame(root / 'images' / f'{name}.png', width=width)
+        write(root / 'labels' / f'{name}.png', with_corner((7,)))
+    dataset = build_dataset('gta5', root=root)
+    assert dataset.skipped == ('15188',)  # the other one is sound here
+    assert [dataset.name(index) for index in range(4)] == ['00001', '00002', '17705', '24966']
+
+
+def test_any_other_frame_of_gta5_with_two_sizes_is_an_error(tmp_path):
+    root = write_gta5(tmp_path)
+    write_frame(root / 'images' / '00001.png', width=WIDTH + 2)
+    with pytest.raises(InputError, match=r'00001\.png: is 16x12 pixels, but .* is 18x12'):
+        build_dataset('gta5', root=root).labels(0)
+
+
+def test_colours_and_ids_of_gta5_give_the_same_labels(tmp_path):
+    # Cityscapes' table, by hand: road, person, car, terrain, static (GTA5's grey), trailer.
+    ids = with_corner((7, 24, 26, 22, 4, 30))
+    colors = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for raw_id, color in {7: (128, 64, 128), 24: (220, 20, 60), 26: (0, 0, 142),
+                          22: (152, 251, 152), 4: (20, 20, 20), 30: (0, 0, 110)}.items():
+        colors[ids == raw_id] = color
+    root = write_gta5(tmp_path)
+    write(root / 'labels' / '00001.png', ids)
+    write(root / 'labels' / '00002.png', colors)
+    dataset = build_dataset('gta5', root=root)
+    assert corner(dataset, 6) == [0, 11, 13, 9, 255, 255]
+    np.testing.assert_array_equal(dataset.labels(0), dataset.labels(1))
+
+
+def test_every_class_of_gta5_is_known_by_its_colour(tmp_path):
+    root, space = write_gta5(tmp_path), get_label_space('cityscapes19')
+    colors = np.zeros((2 * HEIGHT, 2 * WIDTH, 3), np.uint8)
+    colors[0, :19] = space.colors
+    write(root / 'labels' / '00001.png', colors)
+    write_frame(root / 'images' / '00001.png', height=2 * HEIGHT, width=2 * WIDTH)
+    assert corner(build_dataset('gta5', root=root), 19) == list(range(19))
+
+
+def test_colours_outside_the_palette_are_counted_and_named(tmp_path):
+    colors = np.full((HEIGHT, WIDTH, 3), (128, 64, 128), np.uint8)
+    colors[0, :3] = (1, 2, 3)
+    colors[0, 3] = (250, 251, 252)
+    root = write_gta5(tmp_path)
+    write(root / 'labels' / '00001.png', colors)
+    with pytest.raises(InputError, match=(
+            r'00001\.png: 4 of 192 pixels have one of 2 colours outside the palette, as red, '
+            r'green, blue: \(1, 2, 3\) 3 times, \(250, 251, 252\) 1 times')):
+        build_dataset('gta5', root=root).labels(0)
+    dataset = build_dataset('gta5', root=root, ignore_unknown_colors=True)
+    assert corner(dataset, 5) == [255, 255, 255, 255, 0]
+
+
+def test_a_table_of_colours_agrees_with_a_search_through_the_palette(tmp_path):
+    rng = np.random.default_rng(0)
+    palette = tuple((tuple(rng.integers(0, 256, 3).tolist()), value) for value in range(40))
+    ids = rng.integers(0, 40, (9, 11))
+    rgb = np.array([color for color, _ in palette], np.uint8)[ids]
+    for picture in (rgb[..., ::-1], cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA)):
+        found = ids_of_colors(picture, palette, tmp_path)
+        assert all(
+            palette[value][0] == tuple(color)
+            for value, color in zip(found.ravel(), rgb.reshape(-1, 3).tolist()))
+    with pytest.raises(InputError, match='expected a picture of three 8-bit channels'):
+        ids_of_colors(ids.astype(np.uint8), palette, tmp_path)
+
+
+def test_the_official_table_leads_from_ids_to_train_ids(tmp_path):
+    for first in (0, 15, 30):
+        ids = tuple(range(first, min(first + 15, 34)))
+        root = write_cityscapes(tmp_path, ids=ids)
+        dataset = build_dataset('cityscapes', root=root, split='val')
+        assert corner(dataset, len(ids)) == [
+            CITYSCAPES_RAW_TO_TRAIN.get(raw_id, 255) for raw_id in ids]
+
+
+def test_an_id_that_cityscapes_does_not_have_is_named(tmp_path):
+    root = write_cityscapes(tmp_path, ids=(7, 34))
+    with pytest.raises(InputError, match=(
+            r'labelIds\.png: holds the values 34 outside .*; expected 7 to 8, 11 to 13, 17, '
+            r'19 to 28, 31 to 33 or, for no class, 0 to 6, 9 to 10')):
+        build_dataset('cityscapes', root=root, split='train').labels(0)
+
+
+def test_the_test_split_of_cityscapes_has_no_labels_unless_asked_for(tmp_path):
+    root = write_cityscapes(tmp_path)
+    assert not build_dataset('cityscapes', root=root, split='test').has_labels
+    assert build_dataset('cityscapes', root=root, split='test', has_labels=True).has_labels
+
+
+def test_coarse_annotations_lie_in_their_own_folder(tmp_path):
+    root = write_cityscapes(tmp_path)
+    name = 'train_extra/ulm/ulm_000000_000019'
+    write_frame(root / 'leftImg8bit' / f'{name}_leftImg8bit.png')
+    write(root / 'gtCoarse' / f'{name}_gtCoarse_labelIds.png', with_corner((33, 7)))
+    settings = {'root': root, 'split': 'train_extra'}
+    assert corner(build_dataset('cityscapes', annotations='gtCoarse', **settings), 2) == [18, 0]
+    with pytest.raises(InputError, match=r'gtFine/train_extra: does not exist'):
+        build_dataset('cityscapes', **settings)
+    with pytest.raises(InputError, match="'gtCourse'.*Did you mean 'gtCoarse'"):
+        build_dataset('cityscapes', annotations='gtCourse', **settings)
+    with pytest.raises(InputError, match="split of Cityscapes 'trian'.*Did you mean 'train'"):
+        build_dataset('cityscapes', root=root, split='trian')
