@@ -7,6 +7,7 @@ from typing import Union
 from bkd_core.commands.adapt import Adapt
 from bkd_core.commands.bag import Bag
 from bkd_core.commands.benchmark import Benchmark
+from bkd_core.commands.data import Data
 from bkd_core.commands.demo import Demo
 from bkd_core.commands.evaluate import Evaluate
 from bkd_core.commands.export import Export
@@ -16,4 +17,5 @@ from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
-Command = Union[Train, Adapt, Evaluate, Export, Predict, Demo, Bag, Benchmark, Versions]
+Command = Union[
+    Train, Adapt, Evaluate, Export, Predict, Demo, Bag, Data, Benchmark, Versions]

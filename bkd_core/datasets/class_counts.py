@@ -14,7 +14,7 @@ import io
 import logging
 import os
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Callable, Iterator, Protocol, runtime_checkable, Sequence, TypeVar
 import zipfile
 import zlib
 
@@ -24,6 +24,7 @@ from bkd_core.datasets.dataset import SegmentationDataset
 import numpy as np
 
 logger = logging.getLogger(__name__)
+Result = TypeVar('Result')
 
 
 @runtime_checkable
@@ -47,14 +48,32 @@ def class_counts(dataset: SegmentationDataset) -> np.ndarray:
     known = read_counts(path, dataset)
     if known is not None:
         return known
-    # Decoding leaves Python's lock, so that threads share the processors.
-    with ThreadPoolExecutor(os.cpu_count() if path else 1) as pool:
-        rows = list(pool.map(
-            lambda index: count_pixels(dataset.labels(index), dataset.label_space.num_classes),
-            range(len(dataset))))
-    counts = np.stack(rows)
+    counts = np.stack(list(map_frames(
+        dataset,
+        lambda index: count_pixels(dataset.labels(index), dataset.label_space.num_classes),
+        range(len(dataset)))))
     keep_counts(path, counts)
     return counts
+
+
+def map_frames(
+    dataset: SegmentationDataset, function: Callable[[int], Result], indices: Sequence[int],
+) -> Iterator[Result]:
+    """
+    Yield what a function makes of frames, in their order; of files, several at a time.
+
+    Decoding leaves Python's lock, so that threads share the processors.
+
+    :param dataset: The frames; those without a fingerprint are taken one by one.
+    :param function: What is done with the number of a frame.
+    :param indices: The numbers.
+    """
+    num_threads = os.cpu_count() if isinstance(dataset, Fingerprinted) else 1
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            yield from pool.map(function, indices)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def count_pixels(labels: np.ndarray, num_classes: int) -> np.ndarray:
