@@ -97,6 +97,28 @@ _STREET = (
     ('pole', (153, 153, 153)), ('sign', (220, 220, 0)), ('tree', (107, 142, 35)),
     ('sky', (70, 130, 180)), ('pedestrian', (220, 20, 60)), ('car', (0, 0, 142)))
 
+# RUGD (Wigness et al. 2019), names and colours of its RUGD_annotation-colormap.txt from 1 on.
+_RUGD = (
+    ('dirt', (108, 64, 20)), ('sand', (255, 229, 204)), ('grass', (0, 102, 0)),
+    ('tree', (0, 255, 0)), ('pole', (0, 153, 153)), ('water', (0, 128, 255)),
+    ('sky', (0, 0, 255)), ('vehicle', (255, 255, 0)), ('object', (255, 0, 127)),
+    ('asphalt', (64, 64, 64)), ('gravel', (255, 128, 0)), ('building', (255, 0, 0)),
+    ('mulch', (153, 76, 0)), ('rock bed', (102, 102, 0)), ('log', (102, 0, 0)),
+    ('bicycle', (0, 255, 128)), ('person', (204, 153, 255)), ('fence', (102, 0, 204)),
+    ('bush', (255, 153, 204)), ('sign', (0, 102, 102)), ('rock', (153, 204, 255)),
+    ('bridge', (102, 255, 255)), ('concrete', (101, 101, 11)), ('picnic table', (114, 85, 47)))
+
+# RELLIS-3D (Jiang et al. 2021), whose ontology derives from RUGD's; colours of its label
+# configuration, in the order of the ids.
+_RELLIS = (
+    ('dirt', (108, 64, 20)), ('grass', (0, 102, 0)), ('tree', (0, 255, 0)),
+    ('pole', (0, 153, 153)), ('water', (0, 128, 255)), ('sky', (0, 0, 255)),
+    ('vehicle', (255, 255, 0)), ('object', (255, 0, 127)), ('asphalt', (64, 64, 64)),
+    ('building', (255, 0, 0)), ('log', (102, 0, 0)), ('person', (204, 153, 255)),
+    ('fence', (102, 0, 204)), ('bush', (255, 153, 204)), ('concrete', (170, 170, 170)),
+    ('barrier', (41, 121, 255)), ('puddle', (134, 255, 239)), ('mud', (99, 66, 34)),
+    ('rubble', (110, 22, 138)))
+
 
 def _space(name: str, table: Sequence) -> LabelSpace:
     return LabelSpace(
@@ -117,7 +139,9 @@ LABEL_SPACES = {
         _space('cityscapes16', [row for row in _CITYSCAPES if row[0] in SYNTHIA_16]),
         _space('cityscapes13', [row for row in _CITYSCAPES if row[0] in SYNTHIA_13]),
         _space('camvid11', _CAMVID),
-        _space('street9', _STREET))
+        _space('street9', _STREET),
+        _space('rugd24', _RUGD),
+        _space('rellis19', _RELLIS))
 }
 
 # Cityscapes' own label ids (0 to 33) to train ids; all others are ignored.

@@ -88,3 +88,99 @@ def write_cityscapes(root: Path, ids=(7, 8, 33, 0, 9, 29)) -> Path:
         write(folder / f'{name}_gtFine_instanceIds.png', with_corner((26001,), np.uint16))
         (folder / f'{name}_gtFine_polygons.json').write_text('{}')
     return root
+
+
+def write_acdc(root: Path, ids=(0, 18, 255)) -> Path:
+    """Write one frame of each condition and split, its view in clear weather, and labels."""
+    for condition in ('fog', 'night', 'rain', 'snow'):
+        for split in ('train', 'val', 'test'):
+            name = f'{split}/GOPR0475/GOPR0475_frame_000041'
+            write_frame(root / 'rgb_anon' / condition / f'{name}_rgb_anon.png')
+            reference = name.replace(f'{split}/', f'{split}_ref/')
+            write_frame(root / 'rgb_anon' / condition / f'{reference}_rgb_ref_anon.png')
+            if split != 'test':
+                folder = root / 'gt' / condition
+                write(folder / f'{name}_gt_labelTrainIds.png', with_corner(ids))
+                write(folder / f'{name}_gt_labelIds.png', with_corner((7,)))
+                write(folder / f'{name}_gt_labelColor.png', with_corner((7,)))
+    return root
+
+
+def write_dark_zurich(root: Path, ids=(0, 18, 255)) -> Path:
+    """Write a frame for each part of the set, and labels for that of validation."""
+    for part, sequence in (
+            ('train/night', 'GOPR0351'), ('train/twilight', 'GOPR0348'), ('train/day', 'GOPR0345'),
+            ('val/night', 'GOPR0356'), ('test/night', 'GOPR0364')):
+        write_frame(
+            root / 'rgb_anon' / part / sequence / f'{sequence}_frame_000321_rgb_anon.png')
+    write_frame(root / 'rgb_anon' / 'val_ref' / 'day' / 'GOPR0356_ref' /
+                'GOPR0356_frame_000321_ref_rgb_anon.png')
+    name = root / 'gt' / 'val' / 'night' / 'GOPR0356' / 'GOPR0356_frame_000321_gt_label'
+    write(name.with_name(f'{name.name}TrainIds.png'), with_corner(ids))
+    write(name.with_name(f'{name.name}Ids.png'), with_corner((7,)))
+    return root
+
+
+def write_bdd100k(root: Path, ids=(0, 18, 255)) -> Path:
+    """Write one frame of each split."""
+    for split in ('train', 'val', 'test'):
+        write_frame(root / 'images' / '10k' / split / f'{split}0a0b-7c39d841.jpg')
+        if split != 'test':
+            masks = root / 'labels' / 'sem_seg' / 'masks' / split
+            write(masks / f'{split}0a0b-7c39d841.png', with_corner(ids))
+    return root
+
+
+def write_kitti(root: Path, ids=(7, 33, 0, 255)) -> Path:
+    """Write two frames with labels and one without."""
+    for name in ('training/image_2/000000_10', 'training/image_2/000199_10',
+                 'testing/image_2/000000_10'):
+        write_frame(root / f'{name}.png')
+        if name.startswith('training'):
+            write(root / f'{name.replace("image_2", "semantic")}.png', with_corner(ids))
+            instance = root / f'{name.replace("image_2", "instance")}.png'
+            write(instance, with_corner((26 * 256,), np.uint16))
+    return root
+
+
+def write_mapillary_vistas(root: Path, ids=(13, 2, 24, 52, 0, 65)) -> Path:
+    """Write one frame of each split, in the layout of version 2.0 with labels of 1.2."""
+    for split in ('training', 'validation', 'testing'):
+        write_frame(root / split / 'images' / f'{split}-_Bvg.jpg')
+        if split != 'testing':
+            for version in ('v1.2', 'v2.0'):
+                path = root / split / version / 'labels' / f'{split}-_Bvg.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                values = with_corner(ids if version == 'v1.2' else (123,))
+                path.write_bytes(palette_png(values, np.full((256, 3), 99, np.uint8)))
+    return root
+
+
+def write_rugd(root: Path, colors=((108, 64, 20), (0, 102, 0), (114, 85, 47), (0, 0, 0))) -> Path:
+    """Write a frame of a sequence of each split; the labels are colours."""
+    for sequence in ('creek', 'park-8', 'trail', 'trail-15'):
+        name = f'{sequence}/{sequence}_00001.png'
+        write_frame(root / 'RUGD_frames-with-annotations' / name)
+        labels = np.full((HEIGHT, WIDTH, 3), colors[0], np.uint8)
+        labels[0, :len(colors)] = colors
+        write(root / 'RUGD_annotations' / name, labels)
+    (root / 'RUGD_annotations' / 'RUGD_annotation-colormap.txt').write_text('0 void 0 0 0')
+    return root
+
+
+def write_rellis3d(root: Path, ids=(1, 3, 34, 0, 29)) -> Path:
+    """Write two sequences and the lists of splits; one frame has no labels."""
+    lists = {'train': [], 'val': [], 'test': []}
+    for sequence, number, split in (
+            ('00000', 0, 'train'), ('00000', 1, 'val'), ('00004', 2, 'train'),
+            ('00004', 3, None)):
+        stem = f'frame{number:06d}-1581624652_750'
+        image = f'{sequence}/pylon_camera_node/{stem}.jpg'
+        label = f'{sequence}/pylon_camera_node_label_id/{stem}.png'
+        write_frame(root / image)
+        if split is not None:
+            write(root / label, with_corner(ids))
+            lists[split].append(f'{image} {label}')
+    for split, lines in lists.items():
+        (root / f'{split}.lst').write_text('\n'.join(lines) + '\n')
+    return root

@@ -10,7 +10,7 @@ import zlib
 from bkd_core.datasets import build_dataset, DATASETS
 from bkd_core.datasets.camvid import CamVid
 from bkd_core.datasets.dataset import SegmentationDataset
-from bkd_core.datasets.image_files import read_image, read_label_ids
+from bkd_core.datasets.image_files import image_size, read_image, read_label_ids
 from bkd_core.datasets.image_folder import ImageFolder
 from bkd_core.errors import InputError
 import cv2
@@ -178,6 +178,35 @@ def test_sixteen_bit_label_pngs_keep_large_values(tmp_path):
     path = tmp_path / 'labels.png'
     assert cv2.imwrite(str(path), np.full((4, 4), 1000, np.uint16))
     assert (read_label_ids(path) == 1000).all()
+
+
+@pytest.mark.parametrize(('suffix', 'settings'), [
+    ('.png', []), ('.bmp', []), ('.jpg', []), ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+    ('.webp', [])])
+def test_the_size_of_a_picture_is_that_of_what_is_read(tmp_path, suffix, settings):
+    path = tmp_path / f'frame{suffix}'
+    assert cv2.imwrite(str(path), np.zeros((30, 52, 3), np.uint8), settings)
+    assert image_size(path) == read_image(path).shape[:2] == (30, 52)
+
+
+def test_a_photo_that_lies_on_its_side_has_the_size_it_is_read_with(tmp_path):
+    _, data = cv2.imencode('.jpg', np.zeros((30, 52, 3), np.uint8))
+    # EXIF, little-endian, one entry: orientation (0x112) is 6, a quarter turn.
+    tiff = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x112, 3, 1, 6, 0, 0)
+    exif = b'Exif\0\0' + tiff
+    path = tmp_path / 'frame.jpg'
+    path.write_bytes(
+        data.tobytes()[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif
+        + data.tobytes()[2:])
+    assert image_size(path) == read_image(path).shape[:2] == (52, 30)
+
+
+@pytest.mark.parametrize('content', [b'', b'\xff\xd8', b'\x89PNG\r\n\x1a\n', b'no picture'])
+def test_the_size_of_what_is_no_picture_is_an_error(tmp_path, content):
+    path = tmp_path / 'frame.jpg'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'frame\.jpg: is (empty|cut off|damaged)'):
+        image_size(path)
 
 
 @pytest.fixture

@@ -5,31 +5,65 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 from bkd_core.datasets import build_dataset
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.label_colors import ids_of_colors
 from bkd_core.errors import InputError
-from bkd_core.labels import CITYSCAPES_RAW_TO_TRAIN, get_label_space
+from bkd_core.labels import CITYSCAPES_RAW_TO_TRAIN, get_label_space, id_mapping
 import cv2
 from fixtures_datasets import (
     HEIGHT,
+    palette_png,
     WIDTH,
     with_corner,
     write,
+    write_acdc,
+    write_bdd100k,
     write_cityscapes,
+    write_dark_zurich,
     write_frame,
     write_gta5,
+    write_kitti,
+    write_mapillary_vistas,
+    write_rellis3d,
+    write_rugd,
     write_synthia,
 )
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+# Who writes it, the settings that open it, the names of its frames, and one of its images.
 WRITERS = {
-    'gta5': (write_gta5, {}, ['00001', '00002', '24966']),
-    'synthia': (write_synthia, {}, ['0000000', '0009399']),
+    'gta5': (write_gta5, {}, ['00001', '00002', '24966'], 'images/00001.png'),
+    'synthia': (write_synthia, {}, ['0000000', '0009399'], 'RGB/0000000.png'),
     'cityscapes': (
-        write_cityscapes, {'split': 'train'}, ['aachen_000000_000019', 'zurich_000003_000019']),
+        write_cityscapes, {'split': 'train'}, ['aachen_000000_000019', 'zurich_000003_000019'],
+        'leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png'),
+    'acdc': (
+        write_acdc, {'split': 'train'}, [
+            f'{condition}_GOPR0475_frame_000041'
+            for condition in ('fog', 'night', 'rain', 'snow')],
+        'rgb_anon/rain/train/GOPR0475/GOPR0475_frame_000041_rgb_anon.png'),
+    'dark_zurich': (
+        write_dark_zurich, {'split': 'val'}, ['GOPR0356_frame_000321'],
+        'rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png'),
+    'bdd100k': (
+        write_bdd100k, {'split': 'val'}, ['val0a0b-7c39d841'],
+        'images/10k/val/val0a0b-7c39d841.jpg'),
+    'kitti': (
+        write_kitti, {}, ['000000_10', '000199_10'], 'training/image_2/000199_10.png'),
+    'mapillary_vistas': (
+        write_mapillary_vistas, {'split': 'training'}, ['training-_Bvg'],
+        'training/images/training-_Bvg.jpg'),
+    'rugd': (
+        write_rugd, {}, ['creek_00001', 'park-8_00001', 'trail_00001', 'trail-15_00001'],
+        'RUGD_frames-with-annotations/creek/creek_00001.png'),
+    'rellis3d': (
+        write_rellis3d, {}, [f'frame{number:06d}-1581624652_750' for number in range(3)],
+        '00000/pylon_camera_node/frame000000-1581624652_750.jpg'),
 }
 
 
@@ -46,38 +80,43 @@ def class_ids(space, *names):
 
 @pytest.mark.parametrize('name', WRITERS)
 def test_a_published_layout_opens_as_a_data_set(name, tmp_path):
-    write_files, settings, names = WRITERS[name]
+    write_files, settings, names, _ = WRITERS[name]
     dataset = build_dataset(name, root=write_files(tmp_path), **settings)
     assert isinstance(dataset, SegmentationDataset)
-    assert [dataset.name(index) for index in range(len(dataset))] == names
-    assert dataset.has_labels and dataset.num_published > len(dataset)
+    assert sorted(dataset.name(index) for index in range(len(dataset))) == sorted(names)
+    assert dataset.has_labels
     for index in range(len(dataset)):
         image, labels = dataset.image(index), dataset.labels(index)
         assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
-        assert image[3, 5].tolist() == [3, 5, 200]
+        assert image[3, 5].tolist() == pytest.approx([3, 5, 200], abs=12)  # JPEG blurs colours
         assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == np.uint8
-        assert labels[1:].tolist() == np.full((HEIGHT - 1, WIDTH), 0).tolist()  # road
+        assert labels[1:].tolist() == np.full((HEIGHT - 1, WIDTH), 0).tolist()  # road, or dirt
     copied = copy.deepcopy(dataset)  # as loader workers may get it
     np.testing.assert_array_equal(copied.labels(0), dataset.labels(0))
 
 
 @pytest.mark.parametrize('name', WRITERS)
-def test_a_folder_that_is_not_the_set_says_what_is_expected(name, tmp_path):
-    _, settings, _ = WRITERS[name]
-    with pytest.raises(InputError, match=r'does not exist; expected .*/.*\.png and '):
-        build_dataset(name, root=tmp_path, **settings)
+def test_a_published_set_stands_in_the_readme(name):
+    assert f'\n| `{name}` | `' in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize('name', WRITERS)
-def test_images_without_labels_and_labels_without_images_are_counted_and_named(name, tmp_path):
-    write_files, settings, names = WRITERS[name]
-    root = write_files(tmp_path)
-    image = next(path for path in root.rglob(f'{names[0]}*.png') if 'GT' not in path.parts
-                 and not {'labels', 'gtFine'} & set(path.parts))
-    image.rename(image.with_name(image.name.replace(names[0], 'a_stray')))
+def test_a_folder_that_is_not_the_set_says_what_is_expected(name, tmp_path):
+    _, settings, _, _ = WRITERS[name]
     with pytest.raises(InputError, match=(
-            rf'1 of {len(names)} images have no label file \(.*a_stray.*\) and 1 of '
-            rf'{len(names)} label files have no image \(.*{names[0]}')):
+            r'(does not exist|holds no sequence); expected .*/.*\.(png|jpg)')):
+        build_dataset(name, root=tmp_path, **settings)
+
+
+@pytest.mark.parametrize('name', sorted(set(WRITERS) - {'rellis3d'}))
+def test_images_without_labels_and_labels_without_images_are_counted_and_named(name, tmp_path):
+    write_files, settings, names, image = WRITERS[name]
+    root = write_files(tmp_path)
+    (root / image).rename((root / image).with_name(f'stray_{Path(image).name}'))
+    count = r'1 of \d+'
+    with pytest.raises(InputError, match=(
+            rf'{count} images have no label file \(.*stray_.*\) and {count} label files have no '
+            r'image \(')):
         build_dataset(name, root=root, **settings)
     dataset = build_dataset(name, root=root, has_labels=False, **settings)
     assert len(dataset) == len(names) and not dataset.has_labels
@@ -85,11 +124,11 @@ def test_images_without_labels_and_labels_without_images_are_counted_and_named(n
 
 @pytest.mark.parametrize('name', WRITERS)
 def test_a_disk_that_vanishes_is_named(name, tmp_path):
-    write_files, settings, _ = WRITERS[name]
+    write_files, settings, _, _ = WRITERS[name]
     dataset = build_dataset(name, root=write_files(tmp_path / 'disk'), **settings)
     (tmp_path / 'disk').rename(tmp_path / 'gone')
     for read in (dataset.image, dataset.labels):
-        with pytest.raises(InputError, match=r'disk/.*\.png: cannot be read \(No such file'):
+        with pytest.raises(InputError, match=r'disk/.*\.(png|jpg): cannot be read \(No such file'):
             read(0)
 
 
@@ -100,9 +139,14 @@ def test_a_disk_that_vanishes_is_named(name, tmp_path):
     ('synthia', 'cityscapes13', ('road', 'sidewalk', None, None, None, None)),
     ('synthia', 'cityscapes19', ('road', 'sidewalk', 'wall', None, None, 'truck')),
     ('cityscapes', 'cityscapes19', ('road', 'sidewalk', 'bicycle', None, None, None)),
-    ('cityscapes', 'street9', ('road', 'sidewalk', None, None, None, None))])
+    ('cityscapes', 'street9', ('road', 'sidewalk', None, None, None, None)),
+    ('acdc', 'cityscapes16', ('road', 'bicycle', None)),
+    ('dark_zurich', 'cityscapes19', ('road', 'bicycle', None)),
+    ('bdd100k', 'cityscapes19', ('road', 'bicycle', None)),
+    ('kitti', 'cityscapes19', ('road', 'bicycle', None, None)),
+    ('mapillary_vistas', 'cityscapes19', ('road', 'sidewalk', 'road', 'bicycle', None, None))])
 def test_ids_become_classes_of_the_label_space(name, space, expected, tmp_path):
-    write_files, settings, _ = WRITERS[name]
+    write_files, settings, _, _ = WRITERS[name]
     root = write_files(tmp_path)
     dataset = build_dataset(name, root=root, label_space=space, **settings)
     assert dataset.label_space.name == space
@@ -137,7 +181,7 @@ def test_converted_labels_of_synthia_are_refused_in_place_of_the_published_ones(
 
 @pytest.mark.parametrize('name', ['gta5', 'synthia'])
 def test_train_ids_that_other_programs_left_beside_the_labels_are_not_taken(name, tmp_path):
-    write_files, _, names = WRITERS[name]
+    write_files, _, names, _ = WRITERS[name]
     root = write_files(tmp_path)
     folder = root / ('labels' if name == 'gta5' else 'GT/LABELS')
     write(folder / f'{names[0]}_labelTrainIds.png', with_corner((0,)))
@@ -249,3 +293,115 @@ def test_coarse_annotations_lie_in_their_own_folder(tmp_path):
         build_dataset('cityscapes', annotations='gtCourse', **settings)
     with pytest.raises(InputError, match="split of Cityscapes 'trian'.*Did you mean 'train'"):
         build_dataset('cityscapes', root=root, split='trian')
+
+
+def names_of(dataset):
+    """Return the names of all frames."""
+    return [dataset.name(index) for index in range(len(dataset))]
+
+
+def test_one_condition_of_acdc_or_its_views_in_clear_weather(tmp_path):
+    root = write_acdc(tmp_path)
+    night = build_dataset('acdc', root=root, split='val', condition='night')
+    assert names_of(night) == ['night_GOPR0475_frame_000041'] and night.num_published == 106
+    assert build_dataset('acdc', root=root, split='val').num_published == 406
+    clear = build_dataset('acdc', root=root, split='train', is_reference=True)
+    assert names_of(clear)[0] == 'fog_GOPR0475_frame_000041' and not clear.has_labels
+    assert not build_dataset('acdc', root=root, split='test').has_labels
+    with pytest.raises(InputError, match="condition of ACDC 'foggy'.*Did you mean 'fog'"):
+        build_dataset('acdc', root=root, split='val', condition='foggy')
+
+
+def test_only_the_validation_frames_of_dark_zurich_have_labels(tmp_path):
+    root = write_dark_zurich(tmp_path)
+    for split, time, name in (
+            ('train', 'night', 'GOPR0351_frame_000321'), ('train', 'day', 'GOPR0345_frame_000321'),
+            ('test', 'night', 'GOPR0364_frame_000321'),
+            ('val_ref', 'day', 'GOPR0356_frame_000321_ref')):
+        dataset = build_dataset('dark_zurich', root=root, split=split, time=time)
+        assert names_of(dataset) == [name] and not dataset.has_labels
+    with pytest.raises(InputError, match="split 'val' at time 'day'; expected one of train night"):
+        build_dataset('dark_zurich', root=root, split='val', time='day')
+
+
+def test_bdd100k_opens_in_its_first_layout_too(tmp_path):
+    write_frame(tmp_path / 'seg' / 'images' / 'train' / 'abc.jpg')
+    write(tmp_path / 'seg' / 'labels' / 'train' / 'abc_train_id.png', with_corner((0, 255, 18)))
+    dataset = build_dataset('bdd100k', root=tmp_path, split='train')
+    assert names_of(dataset) == ['abc'] and corner(dataset, 3) == [0, 255, 18]
+
+
+@pytest.mark.parametrize(('name', 'split'), [
+    ('bdd100k', 'test'), ('kitti', 'testing'), ('mapillary_vistas', 'testing')])
+def test_splits_whose_labels_are_not_public_open_without(name, split, tmp_path):
+    dataset = build_dataset(name, root=WRITERS[name][0](tmp_path), split=split)
+    assert len(dataset) == 1 and not dataset.has_labels
+
+
+def test_mapillary_vistas_opens_in_the_layout_before_version_2(tmp_path):
+    root = write_mapillary_vistas(tmp_path)
+    (root / 'training' / 'v1.2' / 'labels').rename(root / 'training' / 'labels')
+    dataset = build_dataset('mapillary_vistas', root=root, split='training')
+    assert corner(dataset, 2) == [0, 1]
+
+
+def test_labels_of_mapillary_vistas_2_are_no_ids_of_1(tmp_path):
+    root = write_mapillary_vistas(tmp_path, ids=(13, 123))
+    with pytest.raises(InputError, match=r'holds the values 123 outside'):
+        build_dataset('mapillary_vistas', root=root, split='training').labels(0)
+
+
+@pytest.mark.parametrize('name', [
+    'acdc', 'bdd100k', 'dark_zurich', 'kitti', 'mapillary_vistas', 'rugd', 'rellis3d'])
+def test_an_unknown_split_lists_those_there_are(name, tmp_path):
+    with pytest.raises(InputError, match='train'):
+        build_dataset(name, root=tmp_path, split='trian')
+
+
+def test_the_splits_of_rugd_are_sequences(tmp_path):
+    root = write_rugd(tmp_path)
+    for split, names in (
+            ('train', ['trail-15_00001', 'trail_00001']), ('val', ['park-8_00001']),
+            ('test', ['creek_00001'])):
+        assert sorted(names_of(build_dataset('rugd', root=root, split=split))) == names
+    for folder in ('RUGD_frames-with-annotations', 'RUGD_annotations'):
+        (root / folder / 'park-8').rename(root / folder / 'park-9')
+    with pytest.raises(InputError, match="no sequence of split 'val'; expected park-8, trail-5"):
+        build_dataset('rugd', root=root, split='val')
+
+
+def test_colours_of_rugd_are_its_classes_even_in_a_palette(tmp_path):
+    root = write_rugd(tmp_path)
+    colors = np.zeros((256, 3), np.uint8)
+    colors[7], colors[9] = (108, 64, 20), (114, 85, 47)
+    path = root / 'RUGD_annotations' / 'creek' / 'creek_00001.png'
+    path.write_bytes(palette_png(with_corner((7, 9)), colors))
+    dataset = build_dataset('rugd', root=root)
+    index = names_of(dataset).index('creek_00001')
+    assert corner(dataset, 2, index) == class_ids('rugd24', 'dirt', 'picnic table')
+    assert corner(dataset, 4, index + 1) == class_ids(
+        'rugd24', 'dirt', 'grass', 'picnic table', None)
+
+
+def test_the_lists_of_rellis3d_choose_its_frames(tmp_path):
+    root = write_rellis3d(tmp_path)
+    train = build_dataset('rellis3d', root=root, split='train')
+    assert names_of(train) == [f'frame{number:06d}-1581624652_750' for number in (0, 2)]
+    assert corner(train, 5) == class_ids('rellis19', 'dirt', 'grass', 'rubble', None, 'grass')
+    assert len(build_dataset('rellis3d', root=root, has_labels=False)) == 4
+    (root / '00000/pylon_camera_node/frame000001-1581624652_750.jpg').unlink()
+    with pytest.raises(InputError, match=r'val\.lst: 1 of the 1 images .*frame000001'):
+        build_dataset('rellis3d', root=root, split='val')
+    with pytest.raises(InputError, match=r'1 of 3 label files have no image \(00000/pylon_cam'):
+        build_dataset('rellis3d', root=root)
+    (root / 'val.lst').unlink()
+    with pytest.raises(InputError, match=r'val\.lst: cannot be read \(No such.*Without split'):
+        build_dataset('rellis3d', root=root, split='val')
+
+
+def test_the_two_sets_off_the_road_share_their_classes():
+    rugd, rellis = get_label_space('rugd24'), get_label_space('rellis19')
+    table = id_mapping(rugd, rellis)
+    for name in ('dirt', 'grass', 'tree', 'object', 'concrete', 'log'):
+        assert table[rugd.classes.index(name)] == rellis.classes.index(name)
+    assert table[rugd.classes.index('gravel')] == 255

@@ -8,24 +8,38 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from bkd_core.datasets.acdc import ACDC
+from bkd_core.datasets.bdd100k import BDD100K
 from bkd_core.datasets.camvid import CamVid
 from bkd_core.datasets.cityscapes import Cityscapes
+from bkd_core.datasets.dark_zurich import DarkZurich
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.frame_store import StoredFrames
 from bkd_core.datasets.gta5 import GTA5
 from bkd_core.datasets.image_folder import ImageFolder
+from bkd_core.datasets.kitti import KITTI
+from bkd_core.datasets.mapillary_vistas import MapillaryVistas
 from bkd_core.datasets.recording import Recording
+from bkd_core.datasets.rellis3d import Rellis3D
+from bkd_core.datasets.rugd import RUGD
 from bkd_core.datasets.streets import Streets
 from bkd_core.datasets.synthia import Synthia
 from bkd_core.errors import InputError, unknown_name
 
 DATASETS = {
+    'acdc': ACDC,
+    'bdd100k': BDD100K,
     'camvid': CamVid,
     'cityscapes': Cityscapes,
+    'dark_zurich': DarkZurich,
     'frame_store': StoredFrames,
     'gta5': GTA5,
     'image_folder': ImageFolder,
+    'kitti': KITTI,
+    'mapillary_vistas': MapillaryVistas,
     'recording': Recording,
+    'rellis3d': Rellis3D,
+    'rugd': RUGD,
     'streets': Streets,
     'synthia': Synthia,
 }

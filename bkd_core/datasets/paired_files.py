@@ -150,14 +150,14 @@ def files_by_name(
 
 
 def find_pairs(
-    root: Path, images: tuple[str, str], labels: tuple[str, str] | None, *, layout: str,
+    root: Path, images: tuple[str, ...], labels: tuple[str, ...] | None, *, layout: str,
     depth: int = 0,
 ) -> tuple[dict[str, str], dict[str, str] | None]:
     """
     Find the images of a published set and a label file for each.
 
     :param root: The data set's folder.
-    :param images: Folder below it, and the end of the image files' names in lower case.
+    :param images: Folder below it, and how the image files' names may end, in lower case.
     :param labels: The same for the label files; None never opens their folder. Files that other
         programs put beside them, NAME_labelTrainIds.png, are left out unless they are asked for.
     :param layout: How the whole set lies on the disk, for the errors.
@@ -165,12 +165,12 @@ def find_pairs(
     :return: Name -> path below root, of the images and of the label files.
     :raises InputError: If a folder is missing, or a file of one kind has none of the other.
     """
-    found = files_by_name(root, images[0], (images[1],), depth=depth, layout=layout)
+    found = files_by_name(root, images[0], images[1:], depth=depth, layout=layout)
     if labels is None:
         return found, None
     label_files = {
         name: path for name, path in files_by_name(
-            root, labels[0], (labels[1],), depth=depth, layout=layout).items()
+            root, labels[0], labels[1:], depth=depth, layout=layout).items()
         if not name.lower().endswith('_labeltrainids')}
     refuse_unpaired(root, found, label_files)
     return found, label_files
