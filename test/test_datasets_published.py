@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+import re
 
+from bkd_core.config import DataConfig
 from bkd_core.datasets import build_dataset
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.label_colors import ids_of_colors
+from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
 from bkd_core.labels import CITYSCAPES_RAW_TO_TRAIN, get_label_space, id_mapping
 import cv2
@@ -33,6 +36,7 @@ from fixtures_datasets import (
 )
 import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 # Who writes it, the settings that open it, the names of its frames, and one of its images.
@@ -405,3 +409,17 @@ def test_the_two_sets_off_the_road_share_their_classes():
     for name in ('dirt', 'grass', 'tree', 'object', 'concrete', 'log'):
         assert table[rugd.classes.index(name)] == rellis.classes.index(name)
     assert table[rugd.classes.index('gravel')] == 255
+
+
+def test_the_example_of_the_readme_opens(tmp_path):
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    (example,) = re.findall(r'```yaml\n(source: .*?)```', text, flags=re.S)
+    settings = yaml.safe_load(example)
+    write_gta5(tmp_path / 'gta5')
+    write_cityscapes(tmp_path / 'cityscapes')
+    source, target, validation = (
+        open_dataset(DataConfig(**settings[part]), tmp_path)
+        for part in ('source', 'target', 'validation'))
+    assert source.label_space.name == settings['label_space']
+    assert not target.has_labels and names_of(target)[0].startswith('aachen')
+    assert validation.has_labels and names_of(validation)[0].startswith('lindau')
