@@ -27,8 +27,8 @@ LINES = (
     'losses models datasets',
     'config_file model_card report',
     'config batch visualization image_encodings model_directory progress',
-    'labels',
-    'errors atomic cache_folder',
+    'labels cache_folder',
+    'errors atomic',
 )
 LEVELS = {
     name: len(LINES) - number for number, line in enumerate(LINES) for name in line.split()}

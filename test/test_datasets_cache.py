@@ -8,7 +8,7 @@ import logging
 import os
 import time
 
-from bkd_core.cache_folder import cache_folder
+from bkd_core.cache_folder import cache_folder, write_cached
 from bkd_core.datasets import build_dataset, file_index, paired_files
 from bkd_core.datasets.class_counts import class_counts
 from bkd_core.datasets.file_index import list_tree
@@ -40,10 +40,14 @@ def tree(tmp_path):
 
 @pytest.fixture
 def scans(monkeypatch):
-    """Return the list of folders that are searched from now on."""
+    """Return the list of data sets' folders that are searched from now on."""
     scanned, scandir = [], os.scandir
-    monkeypatch.setattr(
-        file_index.os, 'scandir', lambda path: scanned.append(str(path)) or scandir(path))
+
+    def noted(path):
+        if str(cache_folder()) not in str(path):
+            scanned.append(path)
+        return scandir(path)
+    monkeypatch.setattr(file_index.os, 'scandir', noted)
     return scanned
 
 
@@ -128,6 +132,17 @@ def test_the_second_opening_of_a_data_set_searches_no_folder(tmp_path, scans):
     names = [build_dataset('cityscapes', root=root, split='train') for _ in range(2)]
     assert len(scans) == 6  # leftImg8bit/train and gtFine/train, with two cities each
     assert names[0].name(1) == names[1].name(1)
+
+
+def test_the_cache_keeps_the_newest_files(cache):
+    folder = cache / 'file_lists'
+    for number in range(66):
+        write_cached(folder / f'{number}.json', b'{}')
+        os.utime(folder / f'{number}.json', ns=(number, number))
+    write_cached(folder / '2.json', b'{}')  # the oldest becomes the newest
+    write_cached(folder / '66.json', b'{}')
+    kept = {int(path.stem) for path in folder.iterdir()}
+    assert kept == {2, *range(4, 67)} and len(kept) == 64
 
 
 @pytest.fixture

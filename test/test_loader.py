@@ -7,9 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bkd_core.config import AugmentationConfig
+from bkd_core.datasets import build_dataset
 from bkd_core.datasets.loader import make_loader, StepBatches
 from bkd_core.errors import InputError
 from bkd_core.labels import LabelSpace
+from fixtures_datasets import write_gta5
 import numpy as np
 import pytest
 from tiny_training import PaintedFrames, tiny_config
@@ -78,6 +80,18 @@ def test_loader_processes_give_the_same_batches_in_order():
     assert len(batches) == 3
     for batch, other in zip(batches, expected):
         assert_same(batch, other)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_disk_that_vanishes_during_training_is_named_in_one_line(tmp_path, num_workers):
+    root = write_gta5(tmp_path / 'disk')
+    config = tiny_config(label_space='cityscapes19', steps=50, num_workers=num_workers)
+    batches = make_loader(build_dataset('gta5', root=root), None, config)
+    next(batches)
+    root.rename(tmp_path / 'gone')
+    with pytest.raises(
+            InputError, match=r'^/\S+/disk/\w+/\d+\.png: cannot be read \(No such file[^\n]*$'):
+        list(batches)
 
 
 def test_no_image_comes_twice_before_all_came_once():

@@ -18,13 +18,13 @@ from typing import Callable, Iterator, Protocol, runtime_checkable, Sequence, Ty
 import zipfile
 import zlib
 
-from bkd_core import atomic
-from bkd_core.cache_folder import cache_folder
+from bkd_core.cache_folder import cache_folder, write_cached
 from bkd_core.datasets.dataset import SegmentationDataset
 import numpy as np
 
 logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
+_BLOCK = 512  # frames that wait for a thread; each takes memory
 
 
 @runtime_checkable
@@ -71,7 +71,8 @@ def map_frames(
     num_threads = os.cpu_count() if isinstance(dataset, Fingerprinted) else 1
     with ThreadPoolExecutor(num_threads) as pool:
         try:
-            yield from pool.map(function, indices)
+            for start in range(0, len(indices), _BLOCK):
+                yield from pool.map(function, indices[start:start + _BLOCK])
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -132,7 +133,6 @@ def keep_counts(path: Path | None, counts: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, counts=counts)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, buffer.getvalue())
+        write_cached(path, buffer.getvalue())
     except OSError as error:
         logger.warning('the counts of classes cannot be kept: %s', error)

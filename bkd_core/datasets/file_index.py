@@ -18,8 +18,7 @@ from pathlib import Path
 import time
 from typing import Iterator
 
-from bkd_core import atomic
-from bkd_core.cache_folder import cache_folder
+from bkd_core.cache_folder import cache_folder, write_cached
 from bkd_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -105,7 +104,6 @@ def _read(path: Path) -> _Listing | None:
 
 def _write(path: Path, listing: _Listing) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, json.dumps({'format': _FORMAT, 'folders': listing}))
+        write_cached(path, json.dumps({'format': _FORMAT, 'folders': listing}).encode())
     except OSError as error:
         logger.warning('the list of files cannot be kept: %s', error)

@@ -14,6 +14,7 @@ from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.rare_class_sampling import count_classes, RareClassSampler
 from bkd_core.datasets.transforms import cut_image, cut_labels, draw_window
+from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space, id_mapping
 import numpy as np
 import torch
@@ -131,6 +132,7 @@ def make_loader(
     :param target: Unlabelled images, or None.
     :param config: The run's configuration.
     :param first_step: The step to begin with.
+    :raises InputError: From the batches, if a file cannot be read any more.
     """
     crop_size, height = config.augmentation.crop_size, config.model.input_height
     if min(crop_size) > height:
@@ -138,7 +140,16 @@ def make_loader(
             'augmentation.crop_size %s: frames are enlarged to fill it, beyond the %d pixels at '
             'which the network sees them (model.input_height). Set it to at most that',
             crop_size, height)
-    return iter(DataLoader(
+    return _batches_of(DataLoader(
         StepBatches(source, target, config), batch_size=None,
         sampler=range(first_step, config.steps), num_workers=config.num_workers,
         prefetch_factor=2 if config.num_workers else None))
+
+
+def _batches_of(loader: DataLoader) -> Iterator[DomainBatch]:
+    try:
+        yield from loader
+    except InputError as error:
+        # A loader process sends its whole traceback; the reason is what follows the type.
+        *_, reason = str(error).rpartition(f'{InputError.__name__}: ')
+        raise InputError(reason.strip()) from error
