@@ -8,6 +8,7 @@ from pathlib import Path
 import struct
 import zlib
 
+from bkd_core.labels import get_label_space
 import cv2
 import numpy as np
 
@@ -184,3 +185,50 @@ def write_rellis3d(root: Path, ids=(1, 3, 34, 0, 29)) -> Path:
     for split, lines in lists.items():
         (root / f'{split}.lst').write_text('\n'.join(lines) + '\n')
     return root
+
+def corner(dataset, count, index=0):
+    """Return the first labels of a frame."""
+    return dataset.labels(index)[0, :count].tolist()
+
+
+def class_ids(space, *names):
+    """Return the classes of a space by name; 255 for None."""
+    classes = get_label_space(space).classes
+    return [255 if name is None else classes.index(name) for name in names]
+
+
+def names_of(dataset):
+    """Return the names of all frames."""
+    return [dataset.name(index) for index in range(len(dataset))]
+
+
+# Who writes it, the settings that open it, the names of its frames, and one of its images.
+WRITERS = {
+    'gta5': (write_gta5, {}, ['00001', '00002', '24966'], 'images/00001.png'),
+    'synthia': (write_synthia, {}, ['0000000', '0009399'], 'RGB/0000000.png'),
+    'cityscapes': (
+        write_cityscapes, {'split': 'train'}, ['aachen_000000_000019', 'zurich_000003_000019'],
+        'leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png'),
+    'acdc': (
+        write_acdc, {'split': 'train'}, [
+            f'{condition}_GOPR0475_frame_000041'
+            for condition in ('fog', 'night', 'rain', 'snow')],
+        'rgb_anon/rain/train/GOPR0475/GOPR0475_frame_000041_rgb_anon.png'),
+    'dark_zurich': (
+        write_dark_zurich, {'split': 'val'}, ['GOPR0356_frame_000321'],
+        'rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png'),
+    'bdd100k': (
+        write_bdd100k, {'split': 'val'}, ['val0a0b-7c39d841'],
+        'images/10k/val/val0a0b-7c39d841.jpg'),
+    'kitti': (
+        write_kitti, {}, ['000000_10', '000199_10'], 'training/image_2/000199_10.png'),
+    'mapillary_vistas': (
+        write_mapillary_vistas, {'split': 'training'}, ['training-_Bvg'],
+        'training/images/training-_Bvg.jpg'),
+    'rugd': (
+        write_rugd, {}, ['creek_00001', 'park-8_00001', 'trail_00001', 'trail-15_00001'],
+        'RUGD_frames-with-annotations/creek/creek_00001.png'),
+    'rellis3d': (
+        write_rellis3d, {}, [f'frame{number:06d}-1581624652_750' for number in range(3)],
+        '00000/pylon_camera_node/frame000000-1581624652_750.jpg'),
+}
