@@ -97,7 +97,8 @@ _STREET = (
     ('pole', (153, 153, 153)), ('sign', (220, 220, 0)), ('tree', (107, 142, 35)),
     ('sky', (70, 130, 180)), ('pedestrian', (220, 20, 60)), ('car', (0, 0, 142)))
 
-# RUGD (Wigness et al. 2019), names and colours of its RUGD_annotation-colormap.txt from 1 on.
+# RUGD (Wigness et al. 2019), names and colours of its RUGD_annotation-colormap.txt from 1 on;
+# 'container/generic-object' is called object, as in RELLIS-3D.
 _RUGD = (
     ('dirt', (108, 64, 20)), ('sand', (255, 229, 204)), ('grass', (0, 102, 0)),
     ('tree', (0, 255, 0)), ('pole', (0, 153, 153)), ('water', (0, 128, 255)),
