@@ -13,36 +13,12 @@ from bkd_core import __version__, atomic
 from bkd_core.errors import InputError
 from bkd_core.export.half_precision import store_weights_in_half_precision
 from bkd_core.model_directory import ModelSpec
+from bkd_core.models.image_network import ImageNetwork
 import torch
-from torch import nn, Tensor
+from torch import nn
 
 # Read by every ONNX Runtime since 1.12.
 OPSET = 17
-
-
-class ImageNetwork(nn.Module):
-    """
-    A network that takes camera images: the graph that is exported.
-
-    :param network: Normalised images in, logits out.
-    :param spec: Its mean and standard deviation.
-    """
-
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer('mean', torch.tensor(spec.mean).view(1, 3, 1, 1))
-        self.register_buffer('std', torch.tensor(spec.std).view(1, 3, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """
-        Return logits.
-
-        :param image: (B, h, w, 3) uint8 RGB; h and w multiples of the spec's size_multiple.
-        :return: (B, C, h / stride, w / stride) float32.
-        """
-        pixels = image.permute(0, 3, 1, 2).float()
-        return self.network((pixels - self.mean) / self.std)
 
 
 def export_onnx(

@@ -41,13 +41,17 @@ def load_runtime(name: str, directory: Path, spec: ModelSpec, **options: Any) ->
     return LOADERS[name](directory, spec, **options)
 
 
-def _load_torch(directory: Path, spec: ModelSpec, **options: Any) -> Runtime:
+def _load_torch(
+    directory: Path, spec: ModelSpec, *, name: str = 'torch', **options: Any,
+) -> Runtime:
     try:
+        from bkd_core.inference.compiled_torch_runtime import CompiledTorchRuntime
         from bkd_core.inference.torch_runtime import TorchRuntime
-        return TorchRuntime.load(directory, spec, **options)
+        kinds = {kind.name: kind for kind in (TorchRuntime, CompiledTorchRuntime)}
+        return kinds[name].load(directory, spec, **options)
     except ImportError as error:
         raise InputError(
-            f"model '{directory}': runtime 'torch' needs a package that cannot be imported "
+            f"model '{directory}': runtime '{name}' needs a package that cannot be imported "
             f'({error}): pip install "bkd_ros[train]"') from error
 
 
@@ -59,5 +63,6 @@ LOADERS = {
     'onnxruntime_int8': partial(OnnxRuntime.load, int8=True),
     'openvino_int8': partial(OpenVinoRuntime.load, int8=True),
     'torch': _load_torch,
+    'torch_compile': partial(_load_torch, name='torch_compile'),
 }
 RUNTIMES = ('auto', *LOADERS)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a model directory's weights by torch; the only file of this package that imports it."""
+"""Run a model directory's weights by torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bkd_core.errors import InputError
 from bkd_core.inference.out_of_memory import OutOfMemory
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network
+from bkd_core.models.image_network import ImageNetwork
 import numpy as np
 import torch
 from torch import nn
@@ -39,11 +40,8 @@ class TorchRuntime:
         if num_threads:
             torch.set_num_threads(num_threads)
         self._device = _choose_device(device)
-        network = copy.deepcopy(network).eval().to(self._device)
+        network = ImageNetwork(copy.deepcopy(network), spec).eval().to(self._device)
         self._network = network.to(memory_format=torch.channels_last)
-        self._mean, self._std = (
-            torch.tensor(values, device=self._device).view(1, 3, 1, 1)
-            for values in (spec.mean, spec.std))
 
     @classmethod
     def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> TorchRuntime:
@@ -86,8 +84,7 @@ class TorchRuntime:
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)
-            logits = self._network((pixels.float() - self._mean) / self._std)
+            logits = self._network(torch.from_numpy(images).to(self._device))
             return np.ascontiguousarray(logits.float().cpu().numpy())
 
 
