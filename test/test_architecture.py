@@ -52,7 +52,7 @@ TORCH_USERS = {
     'bkd_core.adaptation.round', 'bkd_core.adaptation.round_training',
     'bkd_core.adaptation.round_version', 'bkd_core.datasets.loader',
     'bkd_core.datasets.transforms', 'bkd_core.inference.compiled_torch_runtime',
-    'bkd_core.inference.torch_runtime'}
+    'bkd_core.inference.torch_half_runtime', 'bkd_core.inference.torch_runtime'}
 # What the node is compared with; it takes torch when it runs.
 HAND_WRITTEN_NODE = 'bkd_ros.benchmark.plain_node'
 

@@ -62,8 +62,9 @@ def int8_student(tmp_path_factory):
     return directory
 
 
-# One build of a network takes a minute, so the compiled ones have tests of their own.
-@pytest.fixture(scope='module', params=[name for name in LOADERS if name != 'torch_compile'])
+# Compiling takes a minute, and half precision a CUDA device: they have tests of their own.
+@pytest.fixture(scope='module', params=[
+    name for name in LOADERS if name not in ('torch_half', 'torch_compile')])
 def segmenter(request):
     """Return the shipped student in each runtime that this machine has."""
     package = request.param.split('_')[0]
@@ -251,6 +252,17 @@ def test_a_machine_that_says_nothing_has_no_bfloat16(tmp_path, monkeypatch):
         assert not machine.has_bfloat16() and 'cores' in machine.identity()
     finally:
         machine._cpuinfo.cache_clear()
+
+
+def test_cuda_devices_are_named_as_the_driver_names_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, 'NVIDIA', tmp_path)
+    assert machine.nvidia_devices() == [] and not machine.has_nvidia_driver()
+    (tmp_path / 'version').write_text('NVRM version: 1')
+    for number, name in enumerate(('Orin', 'Some RTX')):
+        folder = tmp_path / 'gpus' / f'0000:0{number}:00.0'
+        folder.mkdir(parents=True)
+        (folder / 'information').write_text(f'Model: \t\t {name}\nIRQ:   \t\t 24\n')
+    assert machine.nvidia_devices() == ['Orin', 'Some RTX'] and machine.has_nvidia_driver()
 
 
 def test_a_signal_still_arrives_after_openvino_models_came_and_went(tiny):

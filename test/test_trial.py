@@ -103,6 +103,12 @@ def test_another_setting_is_another_trial(choose, model):
     assert len(json.loads(trial.choices_path().read_text())) == 2
 
 
+def test_another_cuda_device_is_another_trial(choose, monkeypatch):
+    assert choose(onnxruntime=(.04, 0), torch_half=(.02, 0)) == 'torch_half'
+    monkeypatch.setattr(trial.machine, 'nvidia_devices', lambda: ['another one'])
+    assert choose(onnxruntime=(.04, 0), torch_half=(.03, .002)) == 'onnxruntime'
+
+
 def test_one_that_fails_is_left_out_with_a_warning(choose, caplog):
     assert choose(onnxruntime=InputError('no such library'), openvino=(.02, 0)) == 'openvino'
     assert "'onnxruntime' is left out: no such library" in caplog.text
@@ -159,8 +165,8 @@ def test_the_file_of_choices_does_not_grow_without_end(choose, monkeypatch):
     ((), 'auto', True, False, ['onnxruntime']),
     (('openvino', 'torch'), 'auto', False, False, ['onnxruntime', 'openvino']),
     (('openvino', 'torch'), 'cpu', True, True, ['onnxruntime', 'openvino', 'openvino_bf16']),
-    (('openvino', 'torch'), 'cuda', True, True, ['onnxruntime', 'torch']),
-    (('torch',), 'auto', False, True, ['onnxruntime', 'torch']),
+    (('openvino', 'torch'), 'cuda', True, True, ['onnxruntime', 'torch', 'torch_half']),
+    (('torch',), 'auto', False, True, ['onnxruntime', 'torch', 'torch_half']),
 ])
 def test_the_candidates_are_what_is_installed_and_fits_the_device(
         model, monkeypatch, installed, device, has_bfloat16, has_driver, expected):

@@ -39,7 +39,7 @@ class Predict:
     """Also write pictures of the frame under the coloured labels."""
     runtime: str = 'auto'
     """auto (the fastest that is installed), onnxruntime, openvino, openvino_bf16, torch,
-    torch_compile, or after 'bkd export' onnxruntime_int8 or openvino_int8."""
+    torch_half, torch_compile, or after 'bkd export' onnxruntime_int8 or openvino_int8."""
 
     def run(self, overrides: list[str]) -> None:
         """

@@ -10,6 +10,7 @@ from pathlib import Path
 import platform
 
 CPUINFO = Path('/proc/cpuinfo')
+NVIDIA = Path('/proc/driver/nvidia')
 # As Linux names them on x86 and Arm.
 _BFLOAT16 = {'amx_bf16', 'avx512_bf16', 'bf16'}
 
@@ -21,7 +22,18 @@ def has_bfloat16() -> bool:
 
 def has_nvidia_driver() -> bool:
     """Return whether a driver for CUDA devices is loaded."""
-    return Path('/proc/driver/nvidia/version').exists()
+    return (NVIDIA / 'version').exists()
+
+
+def nvidia_devices() -> list[str]:
+    """Return the names of the CUDA devices as their driver tells them; none without a driver."""
+    names = []
+    for path in sorted(NVIDIA.glob('gpus/*/information')):
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+            key, _, value = line.partition(':')
+            if key.strip() == 'Model':
+                names.append(value.strip())
+    return names
 
 
 def identity() -> str:

@@ -46,8 +46,10 @@ def _load_torch(
 ) -> Runtime:
     try:
         from bkd_core.inference.compiled_torch_runtime import CompiledTorchRuntime
+        from bkd_core.inference.torch_half_runtime import TorchHalfRuntime
         from bkd_core.inference.torch_runtime import TorchRuntime
-        kinds = {kind.name: kind for kind in (TorchRuntime, CompiledTorchRuntime)}
+        kinds = {
+            kind.name: kind for kind in (TorchRuntime, TorchHalfRuntime, CompiledTorchRuntime)}
         return kinds[name].load(directory, spec, **options)
     except ImportError as error:
         raise InputError(
@@ -63,6 +65,7 @@ LOADERS = {
     'onnxruntime_int8': partial(OnnxRuntime.load, int8=True),
     'openvino_int8': partial(OpenVinoRuntime.load, int8=True),
     'torch': _load_torch,
+    'torch_half': partial(_load_torch, name='torch_half'),
     'torch_compile': partial(_load_torch, name='torch_compile'),
 }
 RUNTIMES = ('auto', *LOADERS)
