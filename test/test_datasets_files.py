@@ -108,7 +108,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_an_empty_folder_is_named(tmp_path):
     (tmp_path / 'images').mkdir()
-    with pytest.raises(InputError, match=r'images: holds no such file; expected .*\.jpg'):
+    with pytest.raises(InputError, match=r'images: holds no file that ends in .*\.jpg'):
         open_folder(tmp_path)
 
 

@@ -241,7 +241,7 @@ def test_a_copy_with_the_export_leaves_the_model_as_it_was(world):
     (('model', '--runtime', 'onnxruntime_int'), "Did you mean 'onnxruntime_int8'"),
     (('model', '--runtime', 'onnxruntime_int8'), 'give --frames RECORDING_OR_FOLDER'),
     (('model', '--frames', 'nowhere'), 'nowhere: no such file or folder'),
-    (('model', '--frames', 'empty'), 'empty: holds no images'),
+    (('model', '--frames', 'empty'), 'empty: holds no file that ends in'),
     (('model', '--runtime', 'onnxruntime_int8', '--frames', 'one'), 'expected at least 6'),
     (('model', *INT8_RUN[:-1], '-1'), 'float_layers: got -1; expected 0 to 1'),
     (('model', *INT8_RUN[:-1], '2'), 'float_layers: got 2; expected 0 to 1, for the 2'),

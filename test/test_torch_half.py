@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bkd_core.datasets.streets import Streets
 from bkd_core.errors import InputError
-from bkd_core.inference import Segmenter, trial
+from bkd_core.inference import Segmenter
 from bkd_core.model_directory import read_spec, resolve
 import numpy as np
 import pytest
@@ -138,11 +138,3 @@ def test_a_graph_is_captured_while_another_thread_uses_the_device(frames):
         found = second(frames[0]).labels
         assert all(np.array_equal(labels, expected) for labels in labelling.result())
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.gpu
-def test_the_trial_may_take_it(tmp_path, monkeypatch):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    names = trial.candidates(resolve('default'), 'cuda')
-    assert names[-2:] == ['torch', 'torch_half']
-    assert Segmenter.load(device='cuda').runtime in names

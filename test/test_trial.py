@@ -104,9 +104,9 @@ def test_another_setting_is_another_trial(choose, model):
 
 
 def test_another_cuda_device_is_another_trial(choose, monkeypatch):
-    assert choose(onnxruntime=(.04, 0), torch_half=(.02, 0)) == 'torch_half'
+    assert choose(onnxruntime=(.04, 0), torch=(.02, 0)) == 'torch'
     monkeypatch.setattr(trial.machine, 'nvidia_devices', lambda: ['another one'])
-    assert choose(onnxruntime=(.04, 0), torch_half=(.03, .002)) == 'onnxruntime'
+    assert choose(onnxruntime=(.04, 0), torch=(.03, .002)) == 'onnxruntime'
 
 
 def test_one_that_fails_is_left_out_with_a_warning(choose, caplog):
@@ -165,8 +165,8 @@ def test_the_file_of_choices_does_not_grow_without_end(choose, monkeypatch):
     ((), 'auto', True, False, ['onnxruntime']),
     (('openvino', 'torch'), 'auto', False, False, ['onnxruntime', 'openvino']),
     (('openvino', 'torch'), 'cpu', True, True, ['onnxruntime', 'openvino', 'openvino_bf16']),
-    (('openvino', 'torch'), 'cuda', True, True, ['onnxruntime', 'torch', 'torch_half']),
-    (('torch',), 'auto', False, True, ['onnxruntime', 'torch', 'torch_half']),
+    (('openvino', 'torch'), 'cuda', True, True, ['onnxruntime', 'torch']),
+    (('torch',), 'auto', False, True, ['onnxruntime', 'torch']),
 ])
 def test_the_candidates_are_what_is_installed_and_fits_the_device(
         model, monkeypatch, installed, device, has_bfloat16, has_driver, expected):

@@ -145,7 +145,7 @@ def files_by_name(
                 'file a name')
         files[name] = f'{folder}/{path}' if folder != '.' else path
     if not files:
-        raise InputError(f'{place}: holds no such file; {expected}')
+        raise InputError(f'{place}: holds no file that ends in {" ".join(suffixes)}; {expected}')
     return files
 
 

@@ -4,8 +4,8 @@
 Which runtime is the fastest here: a short trial, whose outcome is kept for the next start.
 
 The runtimes that are installed answer in turn, so that what else the machine does meets all of
-them. bfloat16 and float16 are only taken where they name the classes that float32 names. 8-bit
-integers never name all of them, and a compiled network takes a minute to build, so they are not
+them. bfloat16 is only taken where it names the classes that float32 names. 8-bit integers and
+float16 never name all of them, and a compiled network takes a minute to build, so they are not
 tried: they must be asked for.
 """
 
@@ -36,7 +36,7 @@ ROUNDS = 7
 FRAMES = 3
 # A later runtime must be this much faster than an earlier one, or chance would decide.
 GAIN = .95
-# Share of the coarse pixels on which bfloat16 or float16 and float32 must agree.
+# Share of the coarse pixels on which bfloat16 and float32 must agree.
 AGREEMENT = .999
 _MOST_ENTRIES = 100
 _PACKAGES = ('onnxruntime', 'onnxruntime-gpu', 'openvino', 'torch')
@@ -87,7 +87,7 @@ def candidates(directory: Path, device: str) -> list[str]:
             names.append('openvino_bf16')
     has_weights = (directory / model_directory.WEIGHTS).is_file()
     if device != 'cpu' and has_weights and machine.has_nvidia_driver() and _is_installed('torch'):
-        names += ['torch', 'torch_half']
+        names.append('torch')
     return names
 
 
