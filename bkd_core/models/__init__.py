@@ -11,10 +11,14 @@ from typing import Any
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.labels import LabelSpace
 from bkd_core.models.deeplab_resnet101 import DeepLabResNet101
+from bkd_core.models.deeplabv2_resnet101 import DeepLabV2ResNet101
+from bkd_core.models.dino import Dino
 from bkd_core.models.exported_teacher import load_exported_teacher
+from bkd_core.models.hrda import HRDA
 from bkd_core.models.lite_deeplab import LiteDeepLab
 from bkd_core.models.lite_fpn import LiteFPN
 from bkd_core.models.normalized import Normalized
+from bkd_core.models.segformer import SegFormer
 from bkd_core.models.teacher import Teacher, TeacherSpec
 from bkd_core.models.weights import load_weights, save_weights
 import torch
@@ -24,6 +28,10 @@ MODELS = {
     'lite_fpn': LiteFPN,
     'lite_deeplab': LiteDeepLab,
     'deeplab_resnet101': DeepLabResNet101,
+    'deeplabv2_resnet101': DeepLabV2ResNet101,
+    'segformer': SegFormer,
+    'hrda': HRDA,
+    'dino': Dino,
 }
 
 __all__ = [

@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-import pickle
-
 from bkd_core.errors import InputError
+from bkd_core.models.pretrained_files import read_state
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
-import torch
 from torch import nn, Tensor
 
 
@@ -40,7 +37,7 @@ class DeepLabResNet101(nn.Module):
         state = None
         if pretrained:
             state = (
-                _read(weights) if weights
+                read_state(weights) if weights
                 else _download(lambda: ResNet101_Weights.IMAGENET1K_V2.get_state_dict()))
         network = deeplabv3_resnet101(
             weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -91,16 +88,6 @@ class DeepLabResNet101(nn.Module):
                 'batch_size: deeplab_resnet101 normalises over the images of a step, so it '
                 'needs at least 2 to train; got 1')
         return self.backbone(images)
-
-
-def _read(path: str) -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise InputError(f'network_options.weights: no such file: {path}')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).split('\n')[0]
-        raise InputError(f'{path}: not readable as a state dict ({reason})') from error
 
 
 def _download(get_state_dict) -> dict[str, Tensor]:

@@ -1,0 +1,59 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Files of weights that were trained elsewhere; nothing in them is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import pickle
+
+from bkd_core.errors import InputError
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+# Where training programs put the network inside of a checkpoint.
+_WRAPPERS = (
+    'state_dict', 'model', 'model_state_dict', 'model_state', 'ResNet101', 'teacher', 'network')
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """
+    Read a state dict, also from inside of a training program's checkpoint.
+
+    :param path: A .safetensors file, or what torch.save wrote; read without running any of its
+        code.
+    :return: The tensors by name, on the CPU, without the prefix of a parallel wrapper (`module.`).
+    :raises InputError: If the file is missing, can't be read, or holds no tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'network_options.weights: no such file: {path}')
+    try:
+        if path.suffix == '.safetensors':
+            content = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except (
+        RuntimeError, EOFError, OSError, pickle.UnpicklingError, safetensors.SafetensorError,
+    ) as error:
+        reason = str(error).split('\n')[0]
+        raise InputError(f'{path}: not readable as a state dict ({reason})') from error
+    state = _unwrap(content)
+    if not state:
+        raise InputError(
+            f'{path}: holds no state dict; expected tensors by name, or a checkpoint with '
+            f'them below one of {", ".join(_WRAPPERS)}')
+    return {name.removeprefix('module.'): value for name, value in state.items()}
+
+
+def _unwrap(content: object) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    for wrapper in _WRAPPERS:
+        if isinstance(content.get(wrapper), dict):
+            return _unwrap(content[wrapper])
+    return {
+        name: value for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)}

@@ -1,0 +1,144 @@
+# Copyright 2026 bkd_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights that others published, under the names that they gave them."""
+
+from __future__ import annotations
+
+import re
+
+from bkd_core.errors import InputError
+from torch import nn, Tensor
+
+State = dict[str, Tensor]
+
+
+def load_deeplabv2(network: nn.Module, state: State, *, where: str) -> None:
+    """
+    Load a ResNet-101 or a whole DeepLabv2 into a `DeepLabV2ResNet101`.
+
+    Known are torchvision's ResNet-101, the Caffe weights that AdaptSegNet starts from (below
+    `Scale.`, their head for other classes is left out), and networks of AdaptSegNet and ProDA:
+    `layer5` is the head on `layer4`, or the one on `layer3` where there is a `layer6`.
+
+    :param network: Changed in place.
+    :param state: Tensors by name.
+    :param where: What messages call it.
+    :raises InputError: If a weight is missing or has another shape; the message names the first.
+    """
+    if any(name.startswith('Scale.') for name in state):
+        state = {
+            name.removeprefix('Scale.'): value for name, value in state.items()
+            if not name.startswith('Scale.layer5')}
+    multi_level = any(name.startswith('layer6.') for name in state)
+    heads = {'layer5': 'aux_classifier', 'layer6': 'classifier'} if multi_level else {
+        'layer5': 'classifier'}
+    renamed = {}
+    for name, value in state.items():
+        first, _, rest = name.partition('.')
+        if first == 'fc':
+            continue
+        renamed[f'{heads[first]}.{rest}' if first in heads else f'backbone.{name}'] = value
+    _load(network, renamed, where=where, trunk='backbone.', unused=_unused_deeplabv2(network))
+
+
+def load_segformer(network: nn.Module, state: State, *, where: str) -> None:
+    """
+    Load a Mix Transformer or a whole SegFormer or DAFormer into a `SegFormer`.
+
+    Known are the authors' trunks (`patch_embed1.proj.weight`), mmsegmentation's
+    (`layers.0.0.projection.weight`), both also below `backbone.`, and the heads of
+    mmsegmentation's SegFormer and of DAFormer. Of a run of adaptation, which holds several
+    networks, the trained one (`model.`) is taken.
+
+    :param network: Changed in place.
+    :param state: Tensors by name.
+    :param where: What messages call it.
+    :raises InputError: If a weight is missing or has another shape; the message names the first.
+    """
+    if any(name.startswith('model.') for name in state):
+        state = {
+            name.removeprefix('model.'): value for name, value in state.items()
+            if name.startswith('model.')}
+    renamed: State = {}
+    for name, value in state.items():
+        if name.startswith('decode_head.'):
+            renamed[name] = value
+            continue
+        name = name.removeprefix('backbone.')
+        if not name.startswith('head.'):  # ImageNet's classifier
+            renamed.update(_mix_transformer_names(name, value))
+    _load(network, renamed, where=where, trunk='backbone.', unused=())
+
+
+_PARTS = (
+    ('0.projection', 'patch_embed{stage}.proj'),
+    ('0.norm', 'patch_embed{stage}.norm'),
+    ('2', 'norm{stage}'),
+)
+_BLOCK_PARTS = {
+    'norm1': 'norm1', 'norm2': 'norm2', 'attn.sr': 'attn.sr', 'attn.norm': 'attn.norm',
+    'attn.attn.out_proj': 'attn.proj', 'ffn.layers.0': 'mlp.fc1',
+    'ffn.layers.1': 'mlp.dwconv.dwconv', 'ffn.layers.4': 'mlp.fc2',
+}
+
+
+def _mix_transformer_names(name: str, value: Tensor) -> State:
+    """Return one of mmsegmentation's weights under the authors' names; others as they are."""
+    found = re.fullmatch(r'layers\.(\d)\.(.+)', name)
+    if not found:
+        return {f'backbone.{name}': value}
+    stage, rest = int(found[1]) + 1, found[2]
+    part, _, kind = rest.rpartition('.')
+    for theirs, ours in _PARTS:
+        if part == theirs:
+            return {f'backbone.{ours.format(stage=stage)}.{kind}': value}
+    block = re.fullmatch(r'1\.(\d+)\.(.+)', rest)
+    if block:
+        prefix, rest = f'backbone.block{stage}.{block[1]}', block[2]
+        if rest.startswith('attn.attn.in_proj_'):
+            kind, third = rest.rpartition('_')[2], len(value) // 3
+            return {
+                f'{prefix}.attn.q.{kind}': value[:third],
+                f'{prefix}.attn.kv.{kind}': value[third:]}
+        part, _, kind = rest.rpartition('.')
+        if part in _BLOCK_PARTS:
+            ours = _BLOCK_PARTS[part]
+            if ours in ('mlp.fc1', 'mlp.fc2') and kind == 'weight':
+                value = value.flatten(1)  # there they are 1 x 1 convolutions
+            return {f'{prefix}.{ours}.{kind}': value}
+    return {f'backbone.{name}': value}
+
+
+def _unused_deeplabv2(network: nn.Module) -> tuple[str, ...]:
+    """Return beginnings of names that a file may hold beyond the network."""
+    unused = [] if network.aux_classifier is not None else ['aux_classifier.']
+    for head in ('classifier', 'aux_classifier'):
+        module = getattr(network, head)
+        if hasattr(module, 'conv2d_list') and not hasattr(module, 'bottleneck'):
+            unused += [
+                f'{head}.conv2d_list.{index}.' for index in range(len(module.conv2d_list), 4)]
+    return tuple(unused)
+
+
+def _load(
+    network: nn.Module, state: State, *, where: str, trunk: str, unused: tuple[str, ...],
+) -> None:
+    """Load a trunk alone or a whole network; anything between the two is an error."""
+    expected = network.state_dict()
+    counters = {name for name in expected if name.endswith('num_batches_tracked')}
+    state = {name: value for name, value in state.items() if not name.startswith(unused or '\0')}
+    if all(name.startswith(trunk) for name in state):
+        expected = {name: value for name, value in expected.items() if name.startswith(trunk)}
+    problems = [
+        f'{name} is missing' for name in expected if name not in state and name not in counters
+    ] + [
+        f'{name} is not part of the network' for name in state if name not in expected
+    ] + [
+        f'{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}'
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape]
+    if problems:
+        raise InputError(
+            f'{where}: these weights belong to another network: {problems[0]} (and '
+            f'{len(problems) - 1} more differences). Check variant, head and number of classes')
+    network.load_state_dict(state, strict=False)  # what is missing was found to be so above
