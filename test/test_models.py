@@ -41,7 +41,14 @@ NETWORKS = {
     'lite_deeplab': ('lite_deeplab', {}, 3.86),
     'large_deeplab': ('lite_deeplab', {'variant': 'lite2'}, 5.30),
     'deeplab_resnet101': ('deeplab_resnet101', {}, 58.63),
+    'deeplabv2_resnet101': ('deeplabv2_resnet101', {'batch_norm': 'trained'}, 42.87),
+    'segformer': ('segformer', {}, 6.90),
+    'segformer_head': ('segformer', {'head': 'segformer'}, 3.72),
+    'hrda': ('hrda', {'variant': 'b0'}, 7.29),
+    'dinov2': ('dino', {'variant': 'dinov2_small'}, 22.73),
+    'dinov3': ('dino', {'variant': 'dinov3_small'}, 22.26),
 }
+STRIDES = {'deeplab_resnet101': 8, 'deeplabv2_resnet101': 8, 'dino': 8}
 LITE = ('lite_fpn', 'lite_deeplab')
 
 
@@ -78,19 +85,22 @@ def save_model(
 
 @torch.no_grad()
 def test_logits_have_the_classes_and_a_whole_stride(named_network):
-    _, network = named_network
-    for batch, height, width in ((1, 64, 96), (3, 32, 32)):
+    key, network = named_network
+    name, options, _ = NETWORKS[key]
+    stride = options.get('logits_stride', STRIDES.get(name, 4))
+    unit = network.size_multiple
+    for batch, height, width in ((1, 2 * unit, 3 * unit), (3, unit, unit)):
         logits = network(torch.rand(batch, 3, height, width))
-        stride = height // logits.shape[2]
         assert logits.shape == (batch, 5, height // stride, width // stride)
-        assert stride in (4, 8) and torch.isfinite(logits).all()
-    assert network.size_multiple == 32
+        assert torch.isfinite(logits).all()
+    assert unit == (64 if name == 'hrda' else 32)
 
 
 @torch.no_grad()
 def test_an_image_gets_the_same_logits_alone_and_in_a_batch(named_network):
     _, network = named_network
-    images = torch.rand(2, 3, 32, 64)
+    unit = network.size_multiple
+    images = torch.rand(2, 3, unit, 2 * unit)
     together = network(images)
     torch.testing.assert_close(network(images[1:]), together[1:], rtol=1e-3, atol=1e-4)
 
@@ -121,7 +131,8 @@ def test_weights_come_back_exactly(named_network, tmp_path):
 def test_gradient_reaches_every_parameter(named_network):
     _, network = named_network
     network.train()
-    network(torch.rand(2, 3, 32, 32)).square().sum().backward()
+    unit = network.size_multiple
+    network(torch.rand(2, 3, unit, unit)).square().sum().backward()
     without = [key for key, weight in network.named_parameters() if weight.grad is None]
     network.zero_grad()
     network.eval()
@@ -135,7 +146,7 @@ def test_a_single_image_trains_or_is_refused_with_the_setting(named_network):
         with pytest.raises(InputError, match='batch_size.*at least 2'):
             network(torch.rand(1, 3, 32, 32))
     else:
-        stride = NETWORKS[name][1].get('logits_stride', 4)
+        stride = NETWORKS[name][1].get('logits_stride', STRIDES.get(NETWORKS[name][0], 4))
         logits = network(torch.rand(1, 3, 64, 64))
         assert logits.shape == (1, 5, 64 // stride, 64 // stride)
     network.eval()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bkd_core.errors import InputError
 from bkd_core.models.segformer import SegFormer, SegFormerHead
 import torch
 from torch import nn, Tensor
@@ -52,7 +53,12 @@ class HRDA(nn.Module):
 
         :param images: (B, 3, H, W), normalised; H and W multiples of 64.
         :return: (B, C, H/4, W/4).
+        :raises InputError: If crops of a training step have another size.
         """
+        if self.training and (images.shape[2] % 64 or images.shape[3] % 64):
+            raise InputError(
+                f'augmentation.crop_size: got {tuple(images.shape[2:])}; hrda needs multiples of 64, '
+                'since it sees images at half their size, too')
         small = functional.avg_pool2d(images, 2)
         stages = self.network.backbone(small)
         context = _double(self.network.decode_head(stages))
