@@ -147,8 +147,9 @@ def test_a_single_image_trains_or_is_refused_with_the_setting(named_network):
             network(torch.rand(1, 3, 32, 32))
     else:
         stride = NETWORKS[name][1].get('logits_stride', STRIDES.get(NETWORKS[name][0], 4))
-        logits = network(torch.rand(1, 3, 64, 64))
-        assert logits.shape == (1, 5, 64 // stride, 64 // stride)
+        side = 2 * network.size_multiple
+        logits = network(torch.rand(1, 3, side, side))
+        assert logits.shape == (1, 5, side // stride, side // stride)
     network.eval()
 
 

@@ -167,10 +167,24 @@ def test_batch_norm_trains_and_moves_as_it_is_told(batch_norm, trains, moves):
     assert network.backbone.conv1.weight.requires_grad
 
 
-def test_weights_must_be_named_where_none_can_be_downloaded():
-    for name in ('deeplabv2_resnet101', 'segformer'):
-        with pytest.raises(InputError, match=f'{name}: no weights.*model.options.weights'):
-            build_network(name, 5)
+def offline(*_, **__):
+    """Fail as a download does without a connection."""
+    raise OSError('Network is unreachable')
+
+
+@pytest.mark.parametrize('name', ['deeplabv2_resnet101', 'deeplab_resnet101', 'segformer', 'dino'])
+def test_a_download_without_a_connection_says_how_to_do_without(name, monkeypatch):
+    ensure_torchvision_imports()
+    import huggingface_hub
+    import timm
+    from torchvision.models import ResNet101_Weights
+    monkeypatch.setattr(ResNet101_Weights, 'get_state_dict', offline)
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', offline)
+    monkeypatch.setattr(timm, 'create_model', offline)
+    with pytest.raises(InputError, match=(
+            f'{name}: .*could not be downloaded .Network is unreachable.*'
+            '--model.options.weights.*pretrained false')):
+        build_network(name, 5)
 
 
 # Millions of parameters of the trunks (SegFormer, table 6), and of DAFormer's whole network with
@@ -269,13 +283,42 @@ def in_mmsegmentation(state):
     return renamed
 
 
+def in_transformers(state):
+    """Return the authors' state dict under the names that transformers' files have."""
+    parts = {
+        'attn.q': 'attention.self.query', 'attn.sr': 'attention.self.sr',
+        'attn.norm': 'attention.self.layer_norm', 'attn.proj': 'attention.output.dense',
+        'mlp.fc1': 'mlp.dense1', 'mlp.fc2': 'mlp.dense2', 'norm1': 'layer_norm_1',
+        'norm2': 'layer_norm_2'}
+    renamed = {}
+    for name, value in state.items():
+        first, *rest = name.split('.')
+        stage = int(first[-1]) - 1
+        if first.startswith('patch_embed'):
+            part = '.'.join(rest).replace('norm', 'layer_norm')
+            renamed[f'patch_embeddings.{stage}.{part}'] = value
+        elif first.startswith('norm'):
+            renamed[f'layer_norm.{stage}.{rest[0]}'] = value
+        else:
+            number, part, kind = rest[0], '.'.join(rest[1:-1]), rest[-1]
+            block = f'block.{stage}.{number}'
+            if part == 'attn.kv':
+                keys, values = value.chunk(2)
+                renamed[f'{block}.attention.self.key.{kind}'] = keys
+                renamed[f'{block}.attention.self.value.{kind}'] = values
+            else:
+                renamed[f'{block}.{parts.get(part, part)}.{kind}'] = value
+    return {f'segformer.encoder.{name}': value for name, value in renamed.items()}
+
+
 @pytest.mark.parametrize('variant', ['b0', 'b3'])
-def test_trunks_of_the_authors_and_of_mmsegmentation_are_the_same(variant):
+def test_trunks_under_the_names_of_three_libraries_are_the_same(variant):
     torch.manual_seed(0)
     state = of_authors(variant)
     for published in (
             {**state, 'head.weight': torch.zeros(1000, 256), 'head.bias': torch.zeros(1000)},
             in_mmsegmentation(state),
+            {**in_transformers(state), 'classifier.bias': torch.zeros(1000)},
             {f'backbone.{name}': value for name, value in in_mmsegmentation(state).items()}):
         network = build_network('segformer', 5, variant=variant, pretrained=False)
         load_segformer(network, published, where='mit.pth')
@@ -288,7 +331,7 @@ def test_trunks_of_the_authors_and_of_mmsegmentation_are_the_same(variant):
 @pytest.mark.parametrize('head', ['daformer', 'segformer'])
 def test_a_whole_network_is_loaded_and_in_a_run_of_adaptation_the_trained_one(head):
     source = build_network('segformer', 5, head=head, pretrained=False)
-    trained = {name: value for name, value in source.state_dict().items()}
+    trained = dict(source.state_dict())
     run = {f'model.{name}': value for name, value in trained.items()}
     run |= {f'ema_model.{name}': torch.zeros_like(value) for name, value in trained.items()}
     for state in (trained, run):

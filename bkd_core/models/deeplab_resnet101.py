@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bkd_core.errors import InputError
-from bkd_core.models.pretrained_files import read_state
+from bkd_core.models.pretrained_files import download, read_state
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 from torch import nn, Tensor
 
@@ -37,8 +37,8 @@ class DeepLabResNet101(nn.Module):
         state = None
         if pretrained:
             state = (
-                read_state(weights) if weights
-                else _download(lambda: ResNet101_Weights.IMAGENET1K_V2.get_state_dict()))
+                read_state(weights) if weights else download(
+                    'deeplab_resnet101', ResNet101_Weights.IMAGENET1K_V2.get_state_dict))
         network = deeplabv3_resnet101(
             weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
         if state is not None:
@@ -88,13 +88,3 @@ class DeepLabResNet101(nn.Module):
                 'batch_size: deeplab_resnet101 normalises over the images of a step, so it '
                 'needs at least 2 to train; got 1')
         return self.backbone(images)
-
-
-def _download(get_state_dict) -> dict[str, Tensor]:
-    try:
-        return get_state_dict()
-    except OSError as error:
-        raise InputError(
-            'deeplab_resnet101: its ImageNet weights could not be downloaded '
-            f'({error}). Give a local file with --model.options.weights, or start from '
-            'scratch with pretrained false') from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bkd_core.errors import InputError, unknown_name
-from bkd_core.models.pretrained_files import read_state
+from bkd_core.models.pretrained_files import download, read_state
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
 from torch import nn, Tensor
@@ -31,9 +31,10 @@ class DeepLabV2ResNet101(nn.Module):
     H/8 + 1 rows; here it rounds down, and a pixel of the logits is 8 of the image.
 
     :param num_classes: Channels of the logits.
-    :param pretrained: Start from `weights`.
-    :param weights: Path of a state dict: ImageNet's ResNet-101 in torchvision's names, or a whole
-        published network (`bkd_core.models.published_weights`).
+    :param pretrained: Start from `weights` if they are given, else from torchvision's own download
+        of ImageNet weights, which needs a network connection once.
+    :param weights: Path of a state dict: a ResNet-101 in torchvision's names, or a whole published
+        network (`bkd_core.models.published_weights`).
     :param auxiliary: Add the head on `layer3`.
     :param head: 'summed' as in AdaptSegNet, or 'proda' (Zhang et al. 2021): the branches are
         concatenated, weighed by channel and merged, with group normalisation.
@@ -126,12 +127,10 @@ class DeepLabV2ResNet101(nn.Module):
 
     def _start_from(self, weights: str | None) -> None:
         from bkd_core.models.published_weights import load_deeplabv2
-        if weights is None:
-            raise InputError(
-                "deeplabv2_resnet101: no weights to start from. Name a file by "
-                "'model.options.weights': ImageNet's ResNet-101 in torchvision's names, or a "
-                "published DeepLabv2; or set 'model.options.pretrained' to false")
-        load_deeplabv2(self, read_state(weights), where=weights)
+        from torchvision.models import ResNet101_Weights
+        state = read_state(weights) if weights else download(
+            'deeplabv2_resnet101', ResNet101_Weights.IMAGENET1K_V1.get_state_dict)
+        load_deeplabv2(self, state, where=weights or 'ResNet101_Weights.IMAGENET1K_V1')
 
 
 class SummedDilations(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from types import MethodType
 
 from bkd_core.errors import InputError, unknown_name
-from bkd_core.models.pretrained_files import read_state
+from bkd_core.models.pretrained_files import download as download_weights, read_state
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
 from torch import nn, Tensor
@@ -30,9 +30,9 @@ class Dino(nn.Module):
     """
     DINOv2 (Oquab et al. 2023) or DINOv3 (Simeoni et al. 2025) by timm, and a small head.
 
-    The features of the last four blocks side by side, reduced to `width` channels and brought from
-    stride 16 to stride 8. DINOv2's patches are 14 pixels wide: images are made smaller by 14/16, so
-    that logits have a whole stride.
+    The features of the last four blocks side by side, reduced to `width` channels and brought
+    from stride 16 to stride 8. DINOv2's patches are 14 pixels wide: images are made smaller by
+    14/16, so that logits have a whole stride.
 
     :param num_classes: Channels of the logits.
     :param variant: One of `VARIANTS`.
@@ -95,18 +95,12 @@ class Dino(nn.Module):
 
 def _build_trunk(name: str, *, download: bool) -> nn.Module:
     import timm
-    # Only the last blocks' features are used: no class token's head, and positions for any size.
-    options = {'num_classes': 0, 'dynamic_img_size': True}
-    try:
-        trunk = timm.create_model(name, pretrained=download, **options)
-    except (OSError, RuntimeError) as error:
-        if not download:
-            raise
-        reason = str(error).split('\n')[0]
-        raise InputError(
-            f"dino: the weights of timm's '{name}' could not be downloaded ({reason}). Give a local "
-            'file with --model.options.weights, or start from scratch with pretrained false'
-        ) from error
+
+    def build() -> nn.Module:
+        # Without the class token's head, and with positions for images of any size.
+        return timm.create_model(name, pretrained=download, num_classes=0, dynamic_img_size=True)
+
+    trunk = download_weights('dino', build) if download else build()
     if trunk.pos_embed is not None:  # DINOv3 has none: it turns queries and keys instead
         trunk._pos_embed = MethodType(_add_positions, trunk)
     return trunk
@@ -140,6 +134,6 @@ def _load_trunk(trunk: nn.Module, state: dict[str, Tensor], *, where: str) -> No
         name = wrong[0]
         got = tuple(state[name].shape) if name in state else 'nothing'
         raise InputError(
-            f'{where}: these are not the weights of this variant in timm\'s names: {name}: got '
+            f"{where}: these are not the weights of this variant in timm's names: {name}: got "
             f'{got}, expected {tuple(expected[name].shape)} (and {len(wrong) - 1} more)')
     trunk.load_state_dict({name: state[name] for name in expected})

@@ -57,8 +57,8 @@ class HRDA(nn.Module):
         """
         if self.training and (images.shape[2] % 64 or images.shape[3] % 64):
             raise InputError(
-                f'augmentation.crop_size: got {tuple(images.shape[2:])}; hrda needs multiples of 64, '
-                'since it sees images at half their size, too')
+                f'augmentation.crop_size: got {tuple(images.shape[2:])}; hrda needs multiples of '
+                '64, since it sees images at half their size, too')
         small = functional.avg_pool2d(images, 2)
         stages = self.network.backbone(small)
         context = _double(self.network.decode_head(stages))

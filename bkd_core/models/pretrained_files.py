@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 import pickle
+from typing import Callable, TypeVar
 
 from bkd_core.errors import InputError
 import safetensors
@@ -13,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+_T = TypeVar('_T')
 # Where training programs put the network inside of a checkpoint.
 _WRAPPERS = (
     'state_dict', 'model', 'model_state_dict', 'model_state', 'ResNet101', 'teacher', 'network')
@@ -46,6 +48,24 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f'{path}: holds no state dict; expected tensors by name, or a checkpoint with '
             f'them below one of {", ".join(_WRAPPERS)}')
     return {name.removeprefix('module.'): value for name, value in state.items()}
+
+
+def download(network: str, get: Callable[[], _T]) -> _T:
+    """
+    Run a library's own download of pretrained weights.
+
+    :param network: What the message calls the network.
+    :param get: The download.
+    :raises InputError: If there is no connection, or the other side has no such file.
+    """
+    try:
+        return get()
+    except (OSError, RuntimeError) as error:
+        reason = str(error).split('\n')[0]
+        raise InputError(
+            f'{network}: its pretrained weights could not be downloaded ({reason}). Give a local '
+            'file with --model.options.weights, or start from scratch with '
+            '--model.options.pretrained false') from error
 
 
 def _unwrap(content: object) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 from bkd_core.errors import InputError
+import torch
 from torch import nn, Tensor
 
 State = dict[str, Tensor]
@@ -46,8 +47,9 @@ def load_segformer(network: nn.Module, state: State, *, where: str) -> None:
     Load a Mix Transformer or a whole SegFormer or DAFormer into a `SegFormer`.
 
     Known are the authors' trunks (`patch_embed1.proj.weight`), mmsegmentation's
-    (`layers.0.0.projection.weight`), both also below `backbone.`, and the heads of
-    mmsegmentation's SegFormer and of DAFormer. Of a run of adaptation, which holds several
+    (`layers.0.0.projection.weight`), both also below `backbone.`, transformers'
+    (`segformer.encoder.block.0.0.attention.self.query.weight`), and the heads of mmsegmentation's
+    SegFormer and of DAFormer. Of a run of adaptation, which holds several
     networks, the trained one (`model.`) is taken.
 
     :param network: Changed in place.
@@ -59,6 +61,8 @@ def load_segformer(network: nn.Module, state: State, *, where: str) -> None:
         state = {
             name.removeprefix('model.'): value for name, value in state.items()
             if name.startswith('model.')}
+    if any(name.startswith('segformer.encoder.') for name in state):
+        state = _from_transformers(state)
     renamed: State = {}
     for name, value in state.items():
         if name.startswith('decode_head.'):
@@ -107,6 +111,40 @@ def _mix_transformer_names(name: str, value: Tensor) -> State:
                 value = value.flatten(1)  # there they are 1 x 1 convolutions
             return {f'{prefix}.{ours}.{kind}': value}
     return {f'backbone.{name}': value}
+
+
+_TRANSFORMERS_PARTS = {
+    'attention.self.query': 'attn.q', 'attention.self.sr': 'attn.sr',
+    'attention.self.layer_norm': 'attn.norm', 'attention.output.dense': 'attn.proj',
+    'layer_norm_1': 'norm1', 'layer_norm_2': 'norm2', 'mlp.dense1': 'mlp.fc1',
+    'mlp.dwconv.dwconv': 'mlp.dwconv.dwconv', 'mlp.dense2': 'mlp.fc2',
+}
+
+
+def _from_transformers(state: State) -> State:
+    """Return the trunk of a file of transformers (names of its version 4) in the authors' names."""
+    renamed: State = {}
+    for name, value in state.items():
+        found = re.fullmatch(r'segformer\.encoder\.(\w+)\.(\d)\.(.+)', name)
+        if not found:  # a head
+            if not name.startswith(('classifier.', 'decode_head.')):
+                renamed[name] = value
+            continue
+        kind, stage, rest = found[1], int(found[2]) + 1, found[3]
+        if kind == 'patch_embeddings':
+            renamed[f'patch_embed{stage}.' + rest.replace('layer_norm', 'norm')] = value
+        elif kind == 'layer_norm':
+            renamed[f'norm{stage}.{rest}'] = value
+        else:
+            number, _, rest = rest.partition('.')
+            part, _, end = rest.rpartition('.')
+            block = f'block{stage}.{number}'
+            if part == 'attention.self.key':
+                second = state[name.replace('self.key', 'self.value')]
+                renamed[f'{block}.attn.kv.{end}'] = torch.cat([value, second])
+            elif part != 'attention.self.value':
+                renamed[f'{block}.{_TRANSFORMERS_PARTS.get(part, part)}.{end}'] = value
+    return renamed
 
 
 def _unused_deeplabv2(network: nn.Module) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bkd_core.errors import InputError, unknown_name
+from bkd_core.errors import unknown_name
 from bkd_core.models.mix_transformer import MixTransformer
-from bkd_core.models.pretrained_files import read_state
+from bkd_core.models.pretrained_files import download, read_state
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -27,9 +27,11 @@ class SegFormer(nn.Module):
     :param variant: Size of the trunk, 'b0' to 'b5'.
     :param head: 'daformer' merges by dilated separable convolutions, 'segformer' by a 1 x 1 one.
     :param drop_path: Probability that the trunk's last block is skipped in training.
-    :param pretrained: Start from `weights`.
+    :param pretrained: Start from `weights` if they are given, else from the authors' trunk of
+        ImageNet on the Hugging Face hub (NVIDIA's licence: not for commercial use), which needs a
+        network connection once.
     :param weights: Path of a state dict: a trunk trained on ImageNet or a whole published network,
-        in the names of its authors, of DAFormer's or of mmsegmentation.
+        in the names of its authors, of DAFormer, mmsegmentation or transformers.
     :raises InputError: If the weights are missing or of another network.
     """
 
@@ -47,7 +49,7 @@ class SegFormer(nn.Module):
         build_head = DAFormerHead if head == 'daformer' else SegFormerHead
         self.decode_head = build_head(self.backbone.channels, num_classes)
         if pretrained:
-            self._start_from(weights)
+            self._start_from(weights, variant)
 
     def forward(self, images: Tensor) -> Tensor:
         """
@@ -58,13 +60,12 @@ class SegFormer(nn.Module):
         """
         return self.decode_head(self.backbone(images))
 
-    def _start_from(self, weights: str | None) -> None:
+    def _start_from(self, weights: str | None, variant: str) -> None:
         from bkd_core.models.published_weights import load_segformer
         if weights is None:
-            raise InputError(
-                "segformer: no weights to start from. Name a file by 'model.options.weights' (a "
-                "Mix Transformer of ImageNet, such as mit_b5.pth, or a published SegFormer or "
-                "DAFormer); or set 'model.options.pretrained' to false")
+            from huggingface_hub import hf_hub_download
+            weights = download('segformer', lambda: hf_hub_download(
+                f'nvidia/mit-{variant}', 'pytorch_model.bin'))
         load_segformer(self, read_state(weights), where=weights)
 
 
