@@ -448,7 +448,7 @@ class TrainingConfig:
         together; 'per_domain' each by its own statistics, of which only the target's are
         remembered. Without a target both are the same.
     :param checkpoint_steps: A checkpoint is written after this many steps.
-    :param num_workers: Loader processes, of each training process; 0 loads in the training process.
+    :param num_workers: Loader processes of each training process; 0 loads in that one.
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
     :param data_licences: Text for the model card: whose data this is and under which licence.
     """

@@ -7,7 +7,6 @@ from __future__ import annotations
 from bkd_core.errors import InputError
 import torch
 from torch import distributed, nn, Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -29,9 +28,9 @@ class ProcessorSyncBatchNorm(nn.BatchNorm2d):
         self._check_input_dim(images)
         values = images.float()
         count = values.numel() // values.shape[1] * distributed.get_world_size()
-        mean = all_reduce(values.sum((0, 2, 3))) / count
+        mean = _Sum.apply(values.sum((0, 2, 3))) / count
         centered = values - mean.view(1, -1, 1, 1)
-        variance = all_reduce(centered.square().sum((0, 2, 3))) / count
+        variance = _Sum.apply(centered.square().sum((0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach() * count / max(count - 1, 1))
         normal = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
         if self.affine:
@@ -45,6 +44,22 @@ class ProcessorSyncBatchNorm(nn.BatchNorm2d):
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; what depends on the sum in any of them, depends on each summand."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
 
 
 _PLAIN_OR_SYNCHRONISED = (nn.BatchNorm2d, nn.SyncBatchNorm, ProcessorSyncBatchNorm)

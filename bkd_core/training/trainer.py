@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 import time
 from typing import Callable, ContextManager, Iterator
+import warnings
 
 from bkd_core.batch import DomainBatch, Part, WHOLE
 from bkd_core.config import TrainingConfig
@@ -212,9 +213,11 @@ class Trainer:
         """
         # An auxiliary head gets gradients only from the method that asks for both levels.
         has_unused = self.method.student.has_levels and self.config.method.name != 'max_square'
-        return DistributedDataParallel(
-            StepLosses(self.method.student, self._losses), broadcast_buffers=False,
-            find_unused_parameters=has_unused)
+        with warnings.catch_warnings():  # newer torch has another name for broadcast_buffers
+            warnings.simplefilter('ignore', FutureWarning)
+            return DistributedDataParallel(
+                StepLosses(self.method.student, self._losses), broadcast_buffers=False,
+                find_unused_parameters=has_unused)
 
     def _gradients_exchanged(self, is_last_part: bool) -> ContextManager:
         if is_last_part or self._shared_losses is None:
