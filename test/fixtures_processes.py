@@ -9,7 +9,6 @@ import multiprocessing
 import os
 from pathlib import Path
 import socket
-from typing import Any
 
 from bkd_core.errors import InputError
 from bkd_core.methods import PhotometricAugmentation
@@ -27,8 +26,10 @@ PhotometricAugmentation(color_jitter=0.1, blur=0.5)  # loads torchvision where i
 class PlainNetwork(TinyNetwork):
     """A tiny network that normalises each image by itself, whatever else is in the batch."""
 
-    def __init__(self, num_classes: int, **options: Any) -> None:
-        super().__init__(num_classes, **options)
+    def __init__(
+        self, num_classes: int, *, dropout: float = 0.0, pretrained: bool = True,
+    ) -> None:
+        super().__init__(num_classes, dropout=dropout)
         self.trunk[1] = nn.GroupNorm(2, self.trunk[1].num_features)
 
 

@@ -63,9 +63,9 @@ def tiny_networks(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def settings(method='source_only', **changes):
+def settings(method_name='source_only', **changes):
     """Return settings with all that is random, 4 crops of each domain a step."""
-    config = tiny_config(method, **{'steps': 6, 'batch_size': 4, **changes})
+    config = replace(tiny_config(method_name), **{'steps': 6, 'batch_size': 4, **changes})
     return replace(config, augmentation=replace(
         config.augmentation, color_jitter=0.3, blur=0.5, source_style=0.1))
 
@@ -149,7 +149,7 @@ def test_two_processes_that_accumulate_give_the_losses_of_one(tmp_path):
     assert_equal_losses(tmp_path, tmp_path / 'one')
 
 
-def test_parts_drop_out_different_channels(tmp_path, monkeypatch):
+def test_parts_drop_out_different_channels(tmp_path):
     masks = []
     config = settings(
         model=replace(PLAIN, options={'dropout': 0.5}), gradient_accumulation_steps=2, steps=1)

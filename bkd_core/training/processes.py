@@ -170,6 +170,9 @@ def _start() -> distributed.Store:
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
     try:
         store, rank, size = next(distributed.rendezvous('env://', timeout=timedelta(minutes=5)))
+        # torchrun's store outlives the processes: addresses of an earlier attempt are in it.
+        attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+        store = distributed.PrefixStore(f'attempt_{attempt}_of_{size}', store)
         distributed.init_process_group(
             'cpu:gloo,cuda:nccl' if has_nccl else 'gloo', rank=rank, world_size=size,
             store=distributed.PrefixStore('group', store))
