@@ -432,16 +432,23 @@ class TrainingConfig:
     :param method: How to learn; its name chooses its settings.
     :param rare_class_sampling: How often each source image comes.
     :param steps: Optimizer steps.
-    :param batch_size: Crops of each domain in a step.
+    :param batch_size: Crops of each domain in a step, of all processes together.
+    :param gradient_accumulation_steps: A step's crops pass through the network in this many
+        parts, one after the other, in as much less memory; the loss is that of the whole batch.
+        Batch normalisation sees the parts.
+    :param sync_batch_norm: Where several processes train, batch normalisation takes its
+        statistics over all of them; else over the crops of each, and the running ones are the
+        mean over the processes.
     :param seed: Everything random follows from it.
     :param precision: 'float32', 'bfloat16' (autocast) or 'auto' (bfloat16 on a GPU that has it).
-    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    :param device: 'auto', 'cpu', 'cuda' or 'cuda:N'; of several processes each takes a GPU of
+        its own with 'auto' and 'cuda'.
     :param loss_stride: Losses are computed at one pixel in this many, each way.
     :param batch_statistics: In batch normalisation, 'shared' normalises source and target crops
         together; 'per_domain' each by its own statistics, of which only the target's are
         remembered. Without a target both are the same.
     :param checkpoint_steps: A checkpoint is written after this many steps.
-    :param num_workers: Loader processes; 0 loads in the training process.
+    :param num_workers: Loader processes of each training process; 0 loads in that one.
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
     :param data_licences: Text for the model card: whose data this is and under which licence.
     """
@@ -457,6 +464,8 @@ class TrainingConfig:
     rare_class_sampling: RareClassSamplingConfig = field(default_factory=RareClassSamplingConfig)
     steps: int = 400
     batch_size: int = 4
+    gradient_accumulation_steps: int = 1
+    sync_batch_norm: bool = False
     seed: int = 0
     precision: Literal['auto', 'float32', 'bfloat16'] = 'auto'
     device: str = 'auto'
@@ -470,8 +479,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         get_label_space(self.label_space)
-        for name in ('steps', 'batch_size', 'checkpoint_steps'):
+        for name in ('steps', 'batch_size', 'checkpoint_steps', 'gradient_accumulation_steps'):
             _require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        _require(
+            self.batch_size % self.gradient_accumulation_steps == 0,
+            'gradient_accumulation_steps', self.gradient_accumulation_steps,
+            f'a divisor of batch_size, {self.batch_size}')
         _require(self.loss_stride in (1, 2, 4), 'loss_stride', self.loss_stride, '1, 2 or 4')
         _require(self.num_workers >= 0, 'num_workers', self.num_workers, 'at least 0')
         _require(self.seed >= 0, 'seed', self.seed, 'at least 0')

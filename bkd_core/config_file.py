@@ -25,6 +25,7 @@ from bkd_core.config import (
 from bkd_core.errors import InputError, unknown_name
 import yaml
 
+_ADDED_LATER = ('gradient_accumulation_steps', 'sync_batch_norm')
 
 def load_experiment(path: str | Path) -> dict[str, TrainingConfig]:
     """
@@ -110,13 +111,21 @@ def override(config: TrainingConfig, options: list[str], where: str) -> Training
     return parse(merge(values, changes), where)
 
 
-def to_yaml(config: TrainingConfig) -> str:
+def to_yaml(config: TrainingConfig, *, is_complete: bool = False) -> str:
     """
     Return the resolved configuration as YAML that `load_experiment` reads back.
 
+    Its hash is a run's fingerprint, so settings that were added later are left out while they
+    have their default: runs that were begun before stay the same.
+
     :param config: Any configuration.
+    :param is_complete: Leave nothing out.
     """
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+    values = _plain(asdict(config))
+    for item in fields(config):
+        if not is_complete and item.name in _ADDED_LATER and values[item.name] == item.default:
+            del values[item.name]
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def _pair_options(options: list[str], where: str) -> list[tuple[str, list[str]]]:

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
-import fcntl
 import json
 from pathlib import Path
 import subprocess
 import time
-from typing import Iterator
 
 import bkd_core
 from bkd_core import atomic, model_directory
@@ -30,11 +28,11 @@ from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network, load_teacher, save_weights
 from bkd_core.progress import progress_bar
-from bkd_core.training import choose_device, Trainer
+from bkd_core.training import choose_device, present_processes, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
+from bkd_core.training.run_lock import only_run
 from torch import nn
 
-LOCK = '.lock'
 BUILT_ON = 'built_on.json'
 
 
@@ -54,21 +52,24 @@ def run_experiment(
     :return: The scores of the stages that were run or found finished.
     :raises InputError: If a stage's folder belongs to other settings, or data is missing.
     """
+    processes = present_processes()
     for name in only:
         if name not in stages:
             raise InputError(f"stage '{name}': the configuration has {list(stages)}")
     chosen = {name: config for name, config in stages.items() if not only or name in only}
     for config in chosen.values():  # before hours of training, not after
         for data in (config.source, config.validation, *_target(config)):
-            open_dataset(data, data_root)
+            with processes.first_before_others():  # it lists files, the others read the list
+                open_dataset(data, data_root)
     scores = {}
     for name, config in chosen.items():
         scores[name] = run_stage(name, config, directory=output / name, data_root=data_root)
-        if replay_frames:
+        if replay_frames and processes.is_first:
             write_replay(
                 output / name, open_dataset(config.source, data_root),
                 label_space=get_label_space(config.label_space), num_frames=replay_frames,
                 input_height=config.model.input_height, licences=config.data_licences)
+        processes.wait()
     return scores
 
 
@@ -88,22 +89,31 @@ def run_stage(
     :raises InputError: If the folder belongs to other settings or was built on other models, or
         data is missing.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with _only_process(directory):
-        base = _check_base(config, directory)
-        if (directory / model_directory.METRICS).exists():
+    processes = present_processes()
+    with ExitStack() as stack:
+        with processes.first_before_others():
+            stack.enter_context(only_run(directory, processes))
+            base = _check_base(config, directory)
+            is_finished = (directory / model_directory.METRICS).exists()
+        processes.wait()  # until all have seen the folder
+        if is_finished:
             return _read_finished(config, directory)
         kept = None if memory is None else memory.maps(_soft_label_key(config, base))
-        return _run_stage(name, config, directory, data_root, kept)
+        _run_stage(name, config, directory, data_root, kept)
+        processes.wait()
+        return _read_finished(config, directory)
 
 
 def _run_stage(
     name: str, config: TrainingConfig, directory: Path, data_root: Path | None,
     soft_labels: SharedMaps | None,
-) -> Scores:
+) -> None:
     validation = open_dataset(config.validation, data_root)
     began = time.perf_counter()
     network, seconds = _train(name, config, directory, data_root, soft_labels)
+    processes = present_processes()
+    if not processes.is_first:
+        return
     spec = ModelSpec(
         name=name, network=config.model.network, network_options=config.model.options,
         label_space=get_label_space(config.label_space),
@@ -120,28 +130,12 @@ def _run_stage(
         'device': str(choose_device(config.device)), 'commit': commit(), 'seed': config.seed,
         'steps': config.steps, 'seconds': round(seconds, 1),
         'seconds_in_all': round(time.perf_counter() - began, 1),
+        'processes': processes.size,
     }
     atomic.write_text(
         directory / model_directory.CARD, model_card(spec.name, config, metrics))
     atomic.write_text(directory / model_directory.METRICS, json.dumps(metrics, indent=1))
     (directory / CHECKPOINT).unlink(missing_ok=True)
-    return scores
-
-
-@contextmanager
-def _only_process(directory: Path) -> Iterator[None]:
-    """Hold the folder of a run; a killed process lets go of it by itself."""
-    with (directory / LOCK).open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f'{directory}: another process is training here. Wait for it, stop it, or give '
-                'another --output') from error
-        try:
-            yield
-        finally:
-            (directory / LOCK).unlink(missing_ok=True)
 
 
 def _soft_label_key(config: TrainingConfig, base: dict[str, str]) -> str:

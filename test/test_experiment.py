@@ -24,6 +24,7 @@ from bkd_core.model_card import model_card
 from bkd_core.models import load_network
 from bkd_core.training import Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
+from bkd_core.training.run_lock import LOCK
 from bkd_core.training.run_log import read_log
 import numpy as np
 import pytest
@@ -193,12 +194,12 @@ def test_students_of_one_teacher_share_its_soft_labels_and_others_do_not(copied,
 def test_a_second_process_on_the_same_run_is_refused(tmp_path):
     folder = tmp_path / 'source_only'
     folder.mkdir()
-    with (folder / experiment.LOCK).open('w') as lock:
+    with (folder / LOCK).open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match='source_only: another process is training here'):
             run(tmp_path)
     run(tmp_path, only=('source_only',))
-    assert not (folder / experiment.LOCK).exists()
+    assert not (folder / LOCK).exists()
 
 
 def test_an_unfinished_stage_goes_on_from_its_checkpoint(copied, finished, monkeypatch):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from bkd_core.commands.options import find_data_root, override_settings, require_training
 from bkd_core.commands.scores import print_scores
+from bkd_core.config import TrainingConfig
 from bkd_core.config_file import load_experiment, to_yaml
 import tyro
 
@@ -21,13 +22,15 @@ class Train:
 
     Each stage becomes a model directory below the output folder. A finished stage is not
     trained again; an interrupted one goes on from its last checkpoint when the same command is
-    given again. Any setting can be replaced for all stages by a dotted option.
+    given again. Any setting can be replaced for all stages by a dotted option. Started by
+    torchrun, several processes, each on a GPU of its own, share every step.
 
     For example:
 
         bkd train config/experiments/streets.yaml --output runs/streets
         bkd train config/experiments/streets.yaml --stage student --steps 800
         bkd train FILE --optimizer.learning-rate 1e-4 --seed 1 --output runs/seed1
+        torchrun --standalone --nproc-per-node 4 --max-restarts 3 -m bkd_core train FILE
     """
 
     config: Annotated[Path, tyro.conf.Positional]
@@ -50,19 +53,24 @@ class Train:
 
         :param overrides: Dotted options.
         """
-        stages = {
-            name: config if self.stage and name not in self.stage
-            else override_settings(self, config, overrides)
-            for name, config in load_experiment(self.config).items()}
         if self.show:
-            for name, config in stages.items():
-                print(f'# stage {name}\n{to_yaml(config)}')
+            for name, config in self._stages(overrides).items():
+                print(f'# stage {name}\n{to_yaml(config, is_complete=True)}')
             return
         require_training()
         from bkd_core.experiment import run_experiment
+        from bkd_core.training import joined
         output = self.output or Path('runs') / self.config.stem
-        scores = run_experiment(
-            stages, output=output, data_root=find_data_root(self.data_root), only=self.stage,
-            replay_frames=self.replay_frames)
-        print_scores(scores)
-        print(f'models: {output}')
+        with joined():
+            scores = run_experiment(
+                self._stages(overrides), output=output,
+                data_root=find_data_root(self.data_root), only=self.stage,
+                replay_frames=self.replay_frames)
+            print_scores(scores)
+            print(f'models: {output}')
+
+    def _stages(self, overrides: list[str]) -> dict[str, TrainingConfig]:
+        return {
+            name: config if self.stage and name not in self.stage
+            else override_settings(self, config, overrides)
+            for name, config in load_experiment(self.config).items()}

@@ -38,12 +38,14 @@ class StepBatches(Dataset):
     :param source: Labelled images.
     :param target: Images of the target, or None; their labels are never read.
     :param config: The run's configuration.
+    :param positions: Which crops of each domain of a step's batch are made; None for all.
     """
 
     def __init__(
         self, source: SegmentationDataset, target: SegmentationDataset | None,
-        config: TrainingConfig,
+        config: TrainingConfig, *, positions: range | None = None,
     ) -> None:
+        self.positions = range(config.batch_size) if positions is None else positions
         self.source = source
         self.target = target
         self.config = config
@@ -73,7 +75,7 @@ class StepBatches(Dataset):
         self, dataset: SegmentationDataset, step: int, *, domain: int,
     ) -> tuple[torch.Tensor, tuple[Window, ...], torch.Tensor | None]:
         crops = []
-        for position in range(self.config.batch_size):
+        for position in self.positions:
             count = step * self.config.batch_size + position
             if domain == 0 and self.rare_classes is not None:
                 crops.append(self._rare_class_crop(dataset, count))
@@ -121,7 +123,7 @@ class StepBatches(Dataset):
 
 def make_loader(
     source: SegmentationDataset, target: SegmentationDataset | None, config: TrainingConfig, *,
-    first_step: int = 0,
+    first_step: int = 0, positions: range | None = None,
 ) -> Iterator[DomainBatch]:
     """
     Return the batches from a step on to the end of the run.
@@ -132,6 +134,8 @@ def make_loader(
     :param target: Unlabelled images, or None.
     :param config: The run's configuration.
     :param first_step: The step to begin with.
+    :param positions: Which crops of each domain of a step's batch are made, where processes
+        share them; None for all.
     :raises InputError: From the batches, if a file cannot be read any more.
     """
     crop_size, height = config.augmentation.crop_size, config.model.input_height
@@ -141,7 +145,7 @@ def make_loader(
             'which the network sees them (model.input_height). Set it to at most that',
             crop_size, height)
     return _batches_of(DataLoader(
-        StepBatches(source, target, config), batch_size=None,
+        StepBatches(source, target, config, positions=positions), batch_size=None,
         sampler=range(first_step, config.steps), num_workers=config.num_workers,
         prefetch_factor=2 if config.num_workers else None))
 

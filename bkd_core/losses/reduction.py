@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 
-def weighted_mean(loss: Tensor, *, valid: Tensor, weights: Tensor | None = None) -> Tensor:
+def weighted_mean(
+    loss: Tensor, *, valid: Tensor, weights: Tensor | None = None, count: float | None = None,
+) -> Tensor:
     """
     Return 1/|O| sum_{i in O} w_i l_i over the valid pixels O of the whole batch.
 
@@ -20,6 +22,9 @@ def weighted_mean(loss: Tensor, *, valid: Tensor, weights: Tensor | None = None)
     :param loss: (B, H, W), floating.
     :param valid: (B, H, W), bool.
     :param weights: (B, H, W), at least 0, or None for 1 everywhere.
+    :param count: What to divide by, where the batch is one of several parts: the valid pixels of
+        a part on average, so that the mean over the parts is the mean of the whole batch. None
+        for the valid pixels that are here.
     :return: Scalar; 0, still differentiable, if no pixel is valid.
     :raises ValueError: If the shapes disagree.
     """
@@ -29,4 +34,6 @@ def weighted_mean(loss: Tensor, *, valid: Tensor, weights: Tensor | None = None)
         check_same_pixels(loss=loss, valid=valid, weights=weights)
         loss = weights * loss
     kept = torch.where(valid, loss, torch.zeros_like(loss))
+    if count is not None:
+        return kept.sum() / (count or 1.0)
     return kept.sum() / valid.sum().clamp(min=1)

@@ -95,7 +95,8 @@ class BilateralDistillation(Method):
         terms = {}
         if self.settings.source_flow:
             labels = subsample_labels(batch.source_labels, self.loss_stride)
-            terms.update(self.source_flow(student[:half], teacher[:half], labels))
+            terms.update(self.source_flow(
+                student[:half], teacher[:half], labels, count=batch.part.num_labelled))
         if self.settings.lambda_target > 0:
             terms.update(self.target_flow(student[half:], teacher[half:]))
         return terms
@@ -145,21 +146,24 @@ class BilateralDistillation(Method):
     def _teachers(self) -> list[nn.Module]:
         return [*self.teacher] if isinstance(self.teacher, nn.ModuleList) else [self.teacher]
 
-    def source_flow(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def source_flow(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, *, count: float | None = None,
+    ) -> dict[str, Tensor]:
         """
         Return source-flow distillation, L_SD: ground truth and the teacher's soft label.
 
         :param student: (B, C, h, w), log-probabilities.
         :param teacher: (B, C, h, w), log-probabilities.
         :param labels: (B, h, w), int64.
+        :param count: As of `weighted_mean`.
         """
         valid = labels != IGNORE_INDEX
         hard = cross_entropy(student, labels)
         soft = self.settings.lambda_soft * soft_cross_entropy(student, teacher.exp())
         weights = self.mining_weights(student, labels, hard + soft, valid)
         return {
-            'source_hard': weighted_mean(hard, valid=valid, weights=weights),
-            'source_soft': weighted_mean(soft, valid=valid, weights=weights),
+            'source_hard': weighted_mean(hard, valid=valid, weights=weights, count=count),
+            'source_soft': weighted_mean(soft, valid=valid, weights=weights, count=count),
         }
 
     def target_flow(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ class FourierDomainAdaptation(Method):
         source, target = student[:len(labels)], student[len(labels):]
         uncertainty = robust_entropy(target, eta=settings.eta)
         terms = {
-            'source': mean_cross_entropy(source, labels),
+            'source': mean_cross_entropy(source, labels, count=batch.part.num_labelled),
             'target_entropy': settings.lambda_entropy * uncertainty.mean(),
         }
         if self.teacher is not None:

@@ -21,6 +21,7 @@ normalisation.
 
 from __future__ import annotations
 
+from bkd_core.batch import Part, WHOLE
 from bkd_core.model_directory import IMAGENET_MEAN
 import torch
 from torch import Tensor
@@ -45,16 +46,20 @@ def block_masks(
     return pixels[:, :height, :width]
 
 
-def hide_blocks(images: Tensor, *, block_size: int, ratio: float) -> Tensor:
+def hide_blocks(
+    images: Tensor, *, block_size: int, ratio: float, part: Part = WHOLE,
+) -> Tensor:
     """
     Return images with random blocks replaced by the mean colour.
 
     :param images: (B, 3, H, W), 0 to 1.
     :param block_size: Side of a block, pixels.
     :param ratio: Probability that a block is hidden.
+    :param part: Which part of its step the images are; the whole step's blocks are drawn.
     :return: (B, 3, H, W).
     """
     masks = block_masks(
-        len(images), tuple(images.shape[-2:]), block_size=block_size, ratio=ratio)
+        part.count * len(images), tuple(images.shape[-2:]), block_size=block_size, ratio=ratio)
+    masks = masks[part.index * len(images):][:len(images)]
     mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1) / 255
     return torch.where(masks[:, None].to(images.device), images, mean)

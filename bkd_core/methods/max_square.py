@@ -71,15 +71,17 @@ class MaxSquare(Method):
             for logits in self.forward_student(
                 partial(forward_levels, self.student), images, num_source=half)]
         labels = subsample_labels(batch.source_labels, self.loss_stride)
+        count = batch.part.num_labelled
         terms = {
-            'source': mean_cross_entropy(levels[0][:half], labels),
+            'source': mean_cross_entropy(levels[0][:half], labels, count=count),
             'target': self.settings.lambda_target * self.target_loss(levels[0][half:]),
         }
         if len(levels) > 1:
             main, auxiliary = levels
             guidance = self.guidance(main[half:], auxiliary[half:])
             weight = self.settings.lambda_auxiliary
-            terms['source_auxiliary'] = weight * mean_cross_entropy(auxiliary[:half], labels)
+            terms['source_auxiliary'] = weight * mean_cross_entropy(
+                auxiliary[:half], labels, count=count)
             terms['target_auxiliary'] = weight * self.settings.lambda_target * mean_cross_entropy(
                 auxiliary[half:], guidance)
         return terms

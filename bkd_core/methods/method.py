@@ -25,9 +25,13 @@ class Method(ABC):
     :param augment: Photometric changes of the images that the student sees.
     :param loss_stride: One pixel in this many, each way, counts.
     :param batch_statistics: 'shared' or 'per_domain', see `forward_by_domain`.
+
+    `before_forward` is called right before the student is: what is random inside the network,
+    such as dropout, can be made to differ between the parts of a step.
     """
 
     uses_target = True
+    mixes_classes = False  # then a part of a step must know the classes of the others' crops
 
     def __init__(
         self, student: nn.Module, settings: Any, *, augment: Callable[[Tensor], Tensor],
@@ -38,6 +42,7 @@ class Method(ABC):
         self.augment = augment
         self.loss_stride = loss_stride
         self.batch_statistics = batch_statistics
+        self.before_forward: Callable[[], None] | None = None
 
     @abstractmethod
     def losses(self, batch: DomainBatch) -> dict[str, Tensor]:
@@ -69,7 +74,9 @@ class Method(ABC):
         :param num_source: How many of them are the source's.
         :return: What `forward` returns, of all images.
         """
-        if self.batch_statistics == 'shared':
+        if self.before_forward is not None:
+            self.before_forward()
+        if self.batch_statistics == 'shared' or num_source == len(images):
             return forward(images)
         return forward_by_domain(forward, self.student, images, num_source=num_source)
 
@@ -109,11 +116,13 @@ class Method(ABC):
         return self.student
 
 
-def mean_cross_entropy(log_p: Tensor, labels: Tensor) -> Tensor:
+def mean_cross_entropy(log_p: Tensor, labels: Tensor, *, count: float | None = None) -> Tensor:
     """
     Return the mean cross-entropy with hard labels over the pixels that have one.
 
     :param log_p: (B, C, H, W), log-probabilities.
     :param labels: (B, H, W), int64; 255 where a pixel does not count.
+    :param count: As of `weighted_mean`.
     """
-    return weighted_mean(cross_entropy(log_p, labels), valid=labels != IGNORE_INDEX)
+    return weighted_mean(
+        cross_entropy(log_p, labels), valid=labels != IGNORE_INDEX, count=count)

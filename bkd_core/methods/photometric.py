@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bkd_core.batch import WHOLE
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ class PhotometricAugmentation:
     :param color_jitter: Strength of brightness, contrast and saturation changes, 0 to 1; the
         hue changes by a quarter of it. 0 switches the jitter off.
     :param blur: Probability of a Gaussian blur of 0.15 to 1.15 pixels.
+
+    `part` says which part of its step the next images are: for the others' images as much is
+    drawn as for the own, so that an image looks the same however a step is divided.
     """
 
     def __init__(self, *, color_jitter: float, blur: float) -> None:
@@ -26,6 +30,8 @@ class PhotometricAugmentation:
             strength > 0) else None
         self.blur = v2.GaussianBlur(7, (0.15, 1.15))
         self.blur_probability = blur
+        self.part = WHOLE
+        self._blank = torch.zeros(3, 8, 8)  # stands for another part's image
 
     def __call__(self, images: Tensor) -> Tensor:
         """
@@ -36,10 +42,16 @@ class PhotometricAugmentation:
         """
         changed = []
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 has 8 bits a colour
-            for image in images:
-                if self.jitter is not None:
-                    image = self.jitter(image)
-                if torch.rand(()) < self.blur_probability:
-                    image = self.blur(image)
-                changed.append(image)
+            for view in images.split(self.part.size or len(images)):
+                for index in range(self.part.count):
+                    if index == self.part.index:
+                        changed.extend(map(self._change, view))
+                    else:
+                        for _ in view:
+                            self._change(self._blank)
         return torch.stack(changed).contiguous(memory_format=torch.channels_last)
+
+    def _change(self, image: Tensor) -> Tensor:
+        if self.jitter is not None:
+            image = self.jitter(image)
+        return self.blur(image) if torch.rand(()) < self.blur_probability else image

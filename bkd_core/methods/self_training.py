@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from bkd_core.batch import DomainBatch
+from bkd_core.batch import DomainBatch, Part
 from bkd_core.config import SelfTrainingConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, log_probabilities, weighted_mean
@@ -33,6 +33,8 @@ class SelfTraining(Method):
     :param options: `augment`, `loss_stride` and `batch_statistics` of `Method`.
     """
 
+    mixes_classes = True
+
     def __init__(self, student: nn.Module, settings: SelfTrainingConfig, **options: Any) -> None:
         super().__init__(student, settings, **options)
         self.teacher = copy.deepcopy(student).eval().requires_grad_(False)
@@ -54,7 +56,8 @@ class SelfTraining(Method):
         # The mixed and the masked images count as the target's.
         num_source = len(batch.source_images)
         logits = self.student_logits(
-            self.perturb(images, first_masked=2 * num_source), num_source=num_source)
+            self.perturb(images, first_masked=2 * num_source, part=batch.part),
+            num_source=num_source)
         logits = resize_logits(logits, loss_size(images, self.loss_stride))
         labels = subsample_labels(labels, self.loss_stride)
         weights = subsample_labels(weights, self.loss_stride)
@@ -62,10 +65,12 @@ class SelfTraining(Method):
         lambdas = {
             'source': 1.0, 'mixed': self.settings.lambda_mixed,
             'masked': self.settings.masking.lambda_masked}
+        counts = {'source': batch.part.num_labelled}  # every pixel of the other views has a label
         parts = (part.chunk(len(views)) for part in (loss, labels, weights))
         return {
             name: lambdas[name] * weighted_mean(
-                view_loss, valid=view_labels != IGNORE_INDEX, weights=view_weights)
+                view_loss, valid=view_labels != IGNORE_INDEX, weights=view_weights,
+                count=counts.get(name))
             for name, view_loss, view_labels, view_weights in zip(lambdas, *parts)}
 
     def mix(
@@ -80,25 +85,27 @@ class SelfTraining(Method):
             and weigh 1.
         :return: Images, labels and weights.
         """
-        masks = class_mix_masks(batch.source_labels)  # (B, H, W)
+        masks = class_mix_masks(batch.source_labels, part=batch.part)  # (B, H, W)
         return (
             torch.where(masks[:, None], batch.source_images, batch.target_images),
             torch.where(masks, batch.source_labels, pseudo_labels),
             torch.where(masks, torch.ones_like(target_weights), target_weights))
 
-    def perturb(self, images: Tensor, *, first_masked: int) -> Tensor:
+    def perturb(self, images: Tensor, *, first_masked: int, part: Part) -> Tensor:
         """
         Return the images as the student sees them: new colours, then some with hidden blocks.
 
         :param images: (B, 3, H, W), 0 to 1.
         :param first_masked: Images from this one on are masked.
+        :param part: Which part of its step the batch is.
         """
         images = self.augment(images)
         if first_masked == len(images):
             return images
         masking = self.settings.masking
         masked = hide_blocks(
-            images[first_masked:], block_size=masking.block_size, ratio=masking.ratio)
+            images[first_masked:], block_size=masking.block_size, ratio=masking.ratio,
+            part=part)
         return torch.cat((images[:first_masked], masked))
 
     @torch.no_grad()

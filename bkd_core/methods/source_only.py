@@ -23,7 +23,8 @@ class SourceOnly(Method):
         :param batch: Only its source is used.
         """
         images = batch.source_images
-        logits = self.student(self.augment(images))
+        logits = self.student_logits(self.augment(images), num_source=len(images))
         logits = resize_logits(logits, loss_size(images, self.loss_stride))
         labels = subsample_labels(batch.source_labels, self.loss_stride)
-        return {'source': mean_cross_entropy(log_probabilities(logits), labels)}
+        return {'source': mean_cross_entropy(
+            log_probabilities(logits), labels, count=batch.part.num_labelled)}

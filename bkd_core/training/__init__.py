@@ -1,7 +1,9 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Training: the loop, the optimizer, checkpoints and the run's log."""
+"""Training: the loop, the optimizer, checkpoints, the run's log, and several processes."""
 
-from bkd_core.training.trainer import choose_device, Trainer
+from bkd_core.training.device import choose_device
+from bkd_core.training.processes import joined, present_processes
+from bkd_core.training.trainer import Trainer
 
-__all__ = ['choose_device', 'Trainer']
+__all__ = ['choose_device', 'joined', 'present_processes', 'Trainer']

@@ -15,6 +15,7 @@ from bkd_core.errors import InputError
 import torch
 
 CHECKPOINT = 'checkpoint.pt'
+FORMAT = 1  # of what a checkpoint holds; those without a number came before it and are alike
 
 
 def fingerprint(text: str) -> str:
@@ -34,7 +35,7 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
     :param state: Tensors, numbers, strings and containers of them.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({'format': FORMAT, **state}, buffer)
     atomic.write_bytes(directory / CHECKPOINT, buffer.getvalue())
 
 
@@ -45,7 +46,7 @@ def load_checkpoint(directory: Path, *, config_hash: str) -> dict[str, Any] | No
     :param directory: The run's folder.
     :param config_hash: `fingerprint` of the present configuration.
     :return: What was saved, on the CPU, or None.
-    :raises InputError: If it is damaged or was written under other settings.
+    :raises InputError: If it is damaged, of a newer program, or of a run with other settings.
     """
     path = directory / CHECKPOINT
     if not path.exists():
@@ -56,6 +57,11 @@ def load_checkpoint(directory: Path, *, config_hash: str) -> dict[str, Any] | No
         reason = str(error).split('\n')[0]
         raise InputError(
             f'{path}: the checkpoint is damaged ({reason}); delete it to start again') from error
+    if isinstance(state, dict) and state.get('format', 0) > FORMAT:
+        raise InputError(
+            f"{path}: this checkpoint was written by a newer version of bkd_ros: its format is "
+            f"{state['format']}, this version reads up to {FORMAT}. Update bkd_ros to go on, or "
+            'give another --output')
     if not isinstance(state, dict) or state.get('config_hash') != config_hash:
         raise InputError(
             f'{path}: this checkpoint belongs to a run with other settings. Give another '

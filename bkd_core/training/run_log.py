@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from bkd_core import atomic
@@ -41,6 +42,13 @@ class RunLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class NoLog(RunLog):
+    """Write nothing: of several processes only the first keeps the record."""
+
+    def __init__(self) -> None:
+        self._file = open(os.devnull, 'w', encoding='utf-8')
 
 
 def read_log(directory: Path) -> list[dict[str, float]]:
