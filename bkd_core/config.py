@@ -116,16 +116,20 @@ class AugmentationConfig:
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """
-    AdamW with a linear warm-up and a polynomial decay to zero.
+    An optimizer with a linear warm-up and a polynomial decay to zero.
 
+    :param name: 'adamw', or 'sgd', which papers train DeepLabv2 with.
+    :param momentum: Of SGD.
     :param learning_rate: Peak rate of the pretrained trunk.
     :param head_multiplier: The decoder's rate is this many times higher.
-    :param weight_decay: Decoupled weight decay; not applied to norms and biases.
+    :param weight_decay: Weight decay, decoupled in AdamW; not applied to norms and biases.
     :param warmup_steps: Steps of linear warm-up.
     :param power: Power of the decay.
     :param clip_norm: Gradients are scaled down to this L2 norm; 0 switches it off.
     """
 
+    name: Literal['adamw', 'sgd'] = 'adamw'
+    momentum: float = 0.9
     learning_rate: float = 3e-4
     head_multiplier: float = 5.0
     weight_decay: float = 0.01
@@ -140,6 +144,7 @@ class OptimizerConfig:
         for name in ('head_multiplier', 'weight_decay', 'warmup_steps', 'power', 'clip_norm'):
             value = getattr(self, name)
             _require(value >= 0, f'optimizer.{name}', value, 'at least 0')
+        _require(0 <= self.momentum < 1, 'optimizer.momentum', self.momentum, '0 to below 1')
 
 
 @dataclass(frozen=True, kw_only=True)

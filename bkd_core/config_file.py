@@ -25,7 +25,10 @@ from bkd_core.config import (
 from bkd_core.errors import InputError, unknown_name
 import yaml
 
-_ADDED_LATER = ('gradient_accumulation_steps', 'sync_batch_norm')
+# Settings that configurations of earlier versions didn't have.
+_ADDED_LATER = (
+    'gradient_accumulation_steps', 'sync_batch_norm', 'optimizer.name', 'optimizer.momentum')
+
 
 def load_experiment(path: str | Path) -> dict[str, TrainingConfig]:
     """
@@ -122,9 +125,14 @@ def to_yaml(config: TrainingConfig, *, is_complete: bool = False) -> str:
     :param is_complete: Leave nothing out.
     """
     values = _plain(asdict(config))
-    for item in fields(config):
-        if not is_complete and item.name in _ADDED_LATER and values[item.name] == item.default:
-            del values[item.name]
+    defaults = _plain(asdict(TrainingConfig()))
+    for setting in () if is_complete else _ADDED_LATER:
+        *parents, last = setting.split('.')
+        level, default = values, defaults
+        for key in parents:
+            level, default = level[key], default[key]
+        if level[last] == default[last]:
+            del level[last]
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -188,6 +196,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """
     Return base with changes on top; a method or data set of another name replaces all.
 
+    So does an optimizer of another name, and a network of another name the network's options.
     What a `model.preset` stands for is written out first, so that a later one replaces an
     earlier network.
 
@@ -198,11 +207,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in _write_out_preset(changes).items():
         old = merged.get(key)
         both = isinstance(old, dict) and isinstance(value, dict)
+        if key == 'model' and both and _is_other_network(old, value):
+            old = {name: setting for name, setting in old.items() if name != 'options'}
         if both and value.get('name', old.get('name')) == old.get('name'):
             merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _is_other_network(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    before = old.get('network', ModelConfig.network)
+    return new.get('network', before) != before
 
 
 def _write_out_preset(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with the field's parameter groups and schedule."""
+"""AdamW or SGD with the field's parameter groups and schedule."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ _TRUNKS = ('trunk', 'backbone')
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """
-    Return AdamW: decoder at a higher rate, no decay on norms and biases.
+    Return an optimizer: decoder at a higher rate, no decay on norms and biases.
 
     :param network: The student.
-    :param config: Rates and decay.
+    :param config: Which one, rates and decay.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             is_trunk = any(part in _TRUNKS for part in name.split('.'))
             groups.setdefault((is_trunk, parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW([
+    settings = [
         {
             'params': parameters,
             'base_learning_rate': config.learning_rate * (
                 1.0 if is_trunk else config.head_multiplier),
             'weight_decay': config.weight_decay if is_weight else 0.0,
-        } for (is_trunk, is_weight), parameters in groups.items()], fused=True)
+        } for (is_trunk, is_weight), parameters in groups.items()]
+    if config.name == 'sgd':
+        return torch.optim.SGD(
+            settings, lr=config.learning_rate, momentum=config.momentum, fused=True)
+    return torch.optim.AdamW(settings, fused=True)
 
 
 def set_learning_rate(
