@@ -122,7 +122,7 @@ _TRANSFORMERS_PARTS = {
 
 
 def _from_transformers(state: State) -> State:
-    """Return the trunk of a file of transformers (names of its version 4) in the authors' names."""
+    """Return a trunk of transformers (names of its version 4) under the authors' names."""
     renamed: State = {}
     for name, value in state.items():
         found = re.fullmatch(r'segformer\.encoder\.(\w+)\.(\d)\.(.+)', name)
