@@ -17,7 +17,7 @@ from bkd_core.training import joined, Trainer
 import numpy as np
 from tiny_training import PaintedFrames, tiny_teacher, TinyNetwork
 import torch
-from torch import nn
+from torch import nn, Tensor
 
 TESTS = Path(__file__).parent
 PhotometricAugmentation(color_jitter=0.1, blur=0.5)  # loads torchvision where it is still cheap
@@ -61,7 +61,22 @@ class BrokenFrames(UnevenFrames):
         return super().image(index)
 
 
-NETWORKS = {'tiny': TinyNetwork, 'plain': PlainNetwork}
+class LevelsNetwork(TinyNetwork):
+    """A tiny network with an auxiliary head, which `forward` leaves out."""
+
+    has_levels = True
+
+    def __init__(self, num_classes: int, *, pretrained: bool = True) -> None:
+        super().__init__(num_classes)
+        self.auxiliary = nn.Conv2d(self.trunk[3].out_channels, num_classes, 1)
+
+    def forward_levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits and the auxiliary head's."""
+        features = self.trunk(images)
+        return self.classifier(features), self.auxiliary(features)
+
+
+NETWORKS = {'tiny': TinyNetwork, 'plain': PlainNetwork, 'levels': LevelsNetwork}
 
 
 def make_trainer(directory: Path, config, source=None) -> Trainer:
@@ -89,6 +104,7 @@ def launched(rank: int, size: int, port: int):
 
 def work(rank: int, size: int, port: int, directory: Path, arguments: dict) -> None:
     """Train as one of several processes; leave the outcome in rank_N.pt beside the run."""
+    multiprocessing.set_start_method('fork', force=True)  # for loaders, as in other programs
     torch.set_num_threads(1)
     MODELS.update(NETWORKS)
     until = arguments.pop('until', None)

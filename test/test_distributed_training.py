@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import fcntl
 import os
 from pathlib import Path
 import shutil
 import subprocess
 import sys
+import threading
 
 from bkd_core import experiment
 from bkd_core.batch import DomainBatch
@@ -17,6 +19,7 @@ from bkd_core.config import (
     BilateralDistillationConfig,
     DataConfig,
     MaskingConfig,
+    MaxSquareConfig,
     ModelConfig,
     SelfTrainingConfig,
 )
@@ -30,6 +33,7 @@ from bkd_core.training.checkpoint import CHECKPOINT, FORMAT, load_checkpoint, sa
 from bkd_core.training.device import choose_device
 from bkd_core.training.division import StepDivision
 from bkd_core.training.processes import Processes
+from bkd_core.training.run_lock import LOCK, only_run
 from bkd_core.training.run_log import read_log
 from bkd_core.visualization import encode_png
 from fixtures_processes import (
@@ -50,6 +54,7 @@ MIXED = SelfTrainingConfig(
     masking=MaskingConfig(lambda_masked=1.0, block_size=8))
 DISTILLED = BilateralDistillationConfig(teacher='given', logit_adjustment=0.75)
 PLAIN = ModelConfig(network='plain', input_height=64)
+LEVELS = ModelConfig(network='levels', input_height=64)
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +102,9 @@ def assert_equal_states(found, expected):
 
 
 @pytest.mark.parametrize(('method', 'changes'), [
-    ('source_only', {}),
-    ('max_square', {}),
+    ('source_only', {'model': LEVELS}),
+    # With this threshold every pixel guides: which do is decided in each part by itself.
+    ('max_square', {'model': LEVELS, 'method': MaxSquareConfig(guidance_threshold=0.0)}),
     ('fda', {}),
     ('self_training', {'method': MIXED, 'batch_statistics': 'per_domain'}),
     ('bilateral_distillation', {'method': DISTILLED}),
@@ -145,7 +151,8 @@ def test_accumulated_gradients_give_the_losses_of_the_whole_batch(method, change
 def test_two_processes_that_accumulate_give_the_losses_of_one(tmp_path):
     config = settings('self_training', method=MIXED, model=PLAIN)
     train_alone(tmp_path / 'one', config)
-    train_together(tmp_path, replace(config, gradient_accumulation_steps=2))
+    train_together(
+        tmp_path, replace(config, gradient_accumulation_steps=2, num_workers=1))
     assert_equal_losses(tmp_path, tmp_path / 'one')
 
 
@@ -210,7 +217,8 @@ def test_a_killed_process_is_started_again_and_ends_with_the_same_losses(tmp_pat
         capture_output=True, text=True, timeout=500,
         env={**environment, 'OMP_NUM_THREADS': '1'})
     assert result.returncode == 0, result.stderr[-3000:]
-    assert 'SIGKILL' in result.stderr
+    starts = (tmp_path / 'together' / 'student' / 'starts.txt').read_text()
+    assert starts.split() == ['0', '6']  # killed at step 7, after the second checkpoint
     # Only the first process speaks.
     assert result.stdout.count('models: ') == 1
     assert result.stderr.count('source_only: train') == 1  # finished before the kill
@@ -349,6 +357,23 @@ def test_a_data_set_that_vanishes_is_named_with_the_checkpoint_that_stays(tmp_pa
     kept = tmp_path / 'run' / CHECKPOINT
     assert f'{kept} stays' in str(error.value) and '\n' not in str(error.value)
     assert load_checkpoint(tmp_path / 'run', config_hash=trainer.config_hash)['step'] >= 2
+
+
+def test_a_process_that_is_started_again_waits_for_the_lock_of_the_killed_one(
+        tmp_path, monkeypatch):
+    with (tmp_path / LOCK).open('w') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match='another process is training here'):
+            with only_run(tmp_path, Processes()):
+                pytest.fail('two runs share a folder')
+        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+        timer = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
+        timer.start()
+        with only_run(tmp_path, Processes()):
+            assert not timer.is_alive()
+    with pytest.raises(InputError, match='must be on a disk that all machines share'):
+        with only_run(tmp_path / 'elsewhere', Processes(1, 2)):
+            pytest.fail('the folder is not there')
 
 
 def test_several_processes_cannot_share_a_named_gpu(monkeypatch):

@@ -19,6 +19,12 @@ from fixtures_processes import NETWORKS, UnevenFrames  # noqa: E402
 class KilledTrainer(experiment.Trainer):
     """A trainer whose process does not survive a step of the first attempt."""
 
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        if self.processes.is_first:
+            with (self.directory / 'starts.txt').open('a') as file:
+                file.write(f'{self.step}\n')
+
     def train_step(self, batch):
         """Make a step, or end."""
         is_last = self.processes.rank == self.processes.size - 1

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bkd_core.batch import WHOLE
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
@@ -31,7 +33,6 @@ class PhotometricAugmentation:
         self.blur = v2.GaussianBlur(7, (0.15, 1.15))
         self.blur_probability = blur
         self.part = WHOLE
-        self._blank = torch.zeros(3, 8, 8)  # stands for another part's image
 
     def __call__(self, images: Tensor) -> Tensor:
         """
@@ -48,10 +49,22 @@ class PhotometricAugmentation:
                         changed.extend(map(self._change, view))
                     else:
                         for _ in view:
-                            self._change(self._blank)
+                            self._draw()
         return torch.stack(changed).contiguous(memory_format=torch.channels_last)
 
     def _change(self, image: Tensor) -> Tensor:
         if self.jitter is not None:
             image = self.jitter(image)
         return self.blur(image) if torch.rand(()) < self.blur_probability else image
+
+    def _draw(self) -> None:
+        """Draw what the change of an image draws."""
+        if self.jitter is not None:
+            _draw_parameters(self.jitter)
+        if torch.rand(()) < self.blur_probability:
+            _draw_parameters(self.blur)
+
+
+def _draw_parameters(transform: Any) -> None:
+    draw = getattr(transform, 'make_params', None) or transform._get_params  # torchvision 0.19
+    draw([])

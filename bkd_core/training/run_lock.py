@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 import fcntl
+import os
 from pathlib import Path
-from typing import Iterator
+import time
+from typing import Iterator, TextIO
 
 from bkd_core.errors import InputError
 from bkd_core.training.processes import Processes
 
 LOCK = '.lock'
+# Loader processes of a killed process hold its lock until they notice, every 5 s.
+_PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -33,13 +37,23 @@ def only_run(directory: Path, processes: Processes) -> Iterator[None]:
         return
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / LOCK).open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f'{directory}: another process is training here. Wait for it, stop it, or give '
-                'another --output') from error
+        _hold(lock, directory)
         try:
             yield
         finally:
             (directory / LOCK).unlink(missing_ok=True)
+
+
+def _hold(lock: TextIO, directory: Path) -> None:
+    is_restarted = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') != '0'
+    deadline = time.monotonic() + (_PATIENCE_S if is_restarted else 0)
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise InputError(
+                    f'{directory}: another process is training here. Wait for it, stop it, or '
+                    'give another --output') from error
+        time.sleep(0.2)
