@@ -119,8 +119,19 @@ def check_ros2(words):
     assert names <= strings_in(path.read_text(encoding='utf-8'))
 
 
+def check_torchrun(words):
+    before, command = words[:words.index('-m')], words[words.index('-m') + 1:]
+    pytest.importorskip('torch')
+    text = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--help'], capture_output=True, text=True,
+        check=True, timeout=120).stdout
+    assert all(word in text for word in before if word.startswith('--'))
+    assert command[0] == 'bkd_core'
+    check_bkd(command[1:])
+
+
 CHECKS = {'make': check_make, 'pip': check_pip, 'python3': check_python, 'bkd': check_bkd,
-          'ros2': check_ros2}
+          'ros2': check_ros2, 'torchrun': check_torchrun}
 
 
 @pytest.mark.parametrize('line', shell_lines(README))
