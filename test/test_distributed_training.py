@@ -27,8 +27,12 @@ from bkd_core.config_file import load_experiment, to_yaml
 from bkd_core.datasets.loader import StepBatches
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
-from bkd_core.models import MODELS
-from bkd_core.training.batch_norm import separate_batch_norm, synchronise_batch_norm
+from bkd_core.models import build_network, MODELS
+from bkd_core.training.batch_norm import (
+    ProcessorSyncBatchNorm,
+    separate_batch_norm,
+    synchronise_batch_norm,
+)
 from bkd_core.training.checkpoint import CHECKPOINT, FORMAT, load_checkpoint, save_checkpoint
 from bkd_core.training.device import choose_device
 from bkd_core.training.division import StepDivision
@@ -387,3 +391,23 @@ def test_several_processes_cannot_share_a_named_gpu(monkeypatch):
     with pytest.raises(InputError, match='has 1 GPUs; give torchrun --nproc-per-node 1'):
         choose_device('auto')
     assert choose_device('cpu') == torch.device('cpu')
+
+
+def test_a_network_of_activated_norms_keeps_its_answers_without_its_synchronisation():
+    torch.manual_seed(0)
+    network = build_network('lite_fpn', 5, pretrained=False).train()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        network(images)
+        expected = network.eval()(images)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        synchronise_batch_norm(network, torch.device('cpu'))
+        assert not any(type(layer) is nn.BatchNorm2d for layer in network.modules())
+        assert any(isinstance(layer, ProcessorSyncBatchNorm) for layer in network.modules())
+        torch.testing.assert_close(network(images), expected)
+        separate_batch_norm(network)
+        assert not any(isinstance(layer, ProcessorSyncBatchNorm) for layer in network.modules())
+        torch.testing.assert_close(network(images), expected)
+    assert {name: value.shape for name, value in network.state_dict().items()} == {
+        name: value.shape for name, value in before.items()}
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())

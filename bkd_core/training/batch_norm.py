@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Callable
+
 from bkd_core.errors import InputError
 import torch
 from torch import distributed, nn, Tensor
@@ -62,7 +65,14 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-_PLAIN_OR_SYNCHRONISED = (nn.BatchNorm2d, nn.SyncBatchNorm, ProcessorSyncBatchNorm)
+class _Activated:
+    """What timm's batch normalisations do after normalising."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(images)))
+
+
+_SYNCHRONISED = (nn.SyncBatchNorm, ProcessorSyncBatchNorm)
 
 
 def synchronise_batch_norm(network: nn.Module, device: torch.device) -> None:
@@ -76,7 +86,8 @@ def synchronise_batch_norm(network: nn.Module, device: torch.device) -> None:
     :param device: Where it is trained.
     :raises InputError: If it has a batch normalisation of a kind of its own.
     """
-    _convert(network, nn.SyncBatchNorm if device.type == 'cuda' else ProcessorSyncBatchNorm)
+    kind = nn.SyncBatchNorm if device.type == 'cuda' else ProcessorSyncBatchNorm
+    _convert(network, kind, lambda layer: not isinstance(layer, _SYNCHRONISED))
 
 
 def separate_batch_norm(network: nn.Module) -> None:
@@ -85,7 +96,7 @@ def separate_batch_norm(network: nn.Module) -> None:
 
     :param network: Changed in place.
     """
-    _convert(network, nn.BatchNorm2d)
+    _convert(network, nn.BatchNorm2d, lambda layer: isinstance(layer, _SYNCHRONISED))
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:
@@ -100,26 +111,36 @@ def running_statistics(network: nn.Module) -> list[Tensor]:
         for buffer in (module.running_mean, module.running_var)]
 
 
-def _convert(network: nn.Module, kind: type[nn.Module]) -> None:
+def _convert(
+    network: nn.Module, kind: type[nn.Module], is_due: Callable[[nn.Module], bool],
+) -> None:
     converted: dict[nn.Module, nn.Module] = {}  # one layer may stand in several places
     for parent in [*network.modules()]:
         for name, layer in parent.named_children():
-            if not isinstance(layer, _BatchNorm) or type(layer) is kind:
-                continue
-            if type(layer) not in _PLAIN_OR_SYNCHRONISED:
-                raise InputError(
-                    f'sync_batch_norm: the network has a {type(layer).__name__}, which cannot be '
-                    'synchronised, only BatchNorm2d can; set it to false')
-            if layer not in converted:
-                converted[layer] = _as_kind(layer, kind)
-            setattr(parent, name, converted[layer])
+            if isinstance(layer, _BatchNorm) and is_due(layer):
+                if layer not in converted:
+                    converted[layer] = _as_kind(layer, kind)
+                setattr(parent, name, converted[layer])
 
 
 def _as_kind(layer: _BatchNorm, kind: type[nn.Module]) -> nn.Module:
-    made = kind(
+    # timm's BatchNormAct2d, which EfficientNet-Lite has, is one layer with its activation.
+    is_activated = hasattr(layer, 'act') and hasattr(layer, 'drop')
+    if not is_activated and type(layer) not in (nn.BatchNorm2d, *_SYNCHRONISED):
+        raise InputError(
+            f'sync_batch_norm: the network has a {type(layer).__name__}, which cannot be '
+            'synchronised, only BatchNorm2d can; set it to false')
+    made = (_activated(kind) if is_activated else kind)(
         layer.num_features, eps=layer.eps, momentum=layer.momentum, affine=layer.affine,
         track_running_stats=layer.track_running_stats)
+    if is_activated:
+        made.act, made.drop = layer.act, layer.drop
     made.weight, made.bias = layer.weight, layer.bias
     for name, buffer in layer.named_buffers(recurse=False):
         setattr(made, name, buffer)
     return made.train(layer.training)
+
+
+@cache
+def _activated(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f'Activated{kind.__name__}', (_Activated, kind), {})
