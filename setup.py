@@ -30,6 +30,9 @@ EXTRAS = {
     'openvino': [
         'openvino>=2024.4',
     ],
+    'tensorboard': [
+        'tensorboard>=2.14',
+    ],
     'ros': [
         f'{wheel}; {ROS_WHEELS}'
         for wheel in (

@@ -94,7 +94,7 @@ def override(config: TrainingConfig, options: list[str], where: str) -> Training
     :param where: The command, for messages.
     :raises InputError: If an option is unknown, or a value is missing or wrong.
     """
-    values = yaml.safe_load(to_yaml(config))
+    values = yaml.safe_load(to_yaml(config, with_records=True))
     changes: dict[str, Any] = {}
     for option, words in _pair_options(options, where):
         *parents, last = option[2:].replace('-', '_').split('.')
@@ -110,13 +110,18 @@ def override(config: TrainingConfig, options: list[str], where: str) -> Training
     return parse(merge(values, changes), where)
 
 
-def to_yaml(config: TrainingConfig) -> str:
+def to_yaml(config: TrainingConfig, *, with_records: bool = False) -> str:
     """
     Return the resolved configuration as YAML that `load_experiment` reads back.
 
     :param config: Any configuration.
+    :param with_records: Also what the run writes down. Without, the text holds what decides the
+        network, which is what runs are told apart by.
     """
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+    values = _plain(asdict(config))
+    if not with_records:
+        del values['records']
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def _pair_options(options: list[str], where: str) -> list[tuple[str, list[str]]]:

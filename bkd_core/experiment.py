@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 import subprocess
 import time
-from typing import Iterator
+from typing import Iterator, TextIO
 
 import bkd_core
 from bkd_core import atomic, model_directory
@@ -30,11 +30,11 @@ from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network, load_teacher, save_weights
 from bkd_core.progress import progress_bar
-from bkd_core.training import choose_device, Trainer
+from bkd_core.runs.files import LOCK
+from bkd_core.training import choose_device, RunRecords, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from torch import nn
 
-LOCK = '.lock'
 BUILT_ON = 'built_on.json'
 
 
@@ -132,16 +132,25 @@ def _run_stage(
 def _only_process(directory: Path) -> Iterator[None]:
     """Hold the folder of a run; a killed process lets go of it by itself."""
     with (directory / LOCK).open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f'{directory}: another process is training here. Wait for it, stop it, or give '
-                'another --output') from error
+        _take(lock, directory)
         try:
             yield
         finally:
             (directory / LOCK).unlink(missing_ok=True)
+
+
+def _take(lock: TextIO, directory: Path) -> None:
+    """Take a run's lock; one who only asks for the run's state holds it for less than this."""
+    for is_last in (False, True):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if is_last:
+                raise InputError(
+                    f'{directory}: another process is training here. Wait for it, stop it, or '
+                    'give another --output') from error
+        time.sleep(0.2)
 
 
 def _soft_label_key(config: TrainingConfig, base: dict[str, str]) -> str:
@@ -259,8 +268,12 @@ def _train(
         teacher=_load_teachers('method.teacher', teacher, config, stages),
         initial=_load('model.init', config.model.init, config, stages), soft_labels=soft_labels)
     began = time.perf_counter()
-    with progress_bar(f'{name}: train', config.steps) as advance:
-        network = trainer.run(on_step=lambda step, losses: advance(step, _note(losses)))
+    records = RunRecords(
+        trainer, name=name, validation=open_dataset(config.validation, data_root),
+        commit=commit())
+    with records, progress_bar(f'{name}: train', config.steps) as advance:
+        network = trainer.run(
+            on_step=lambda step, losses: advance(step, _note(losses)), observer=records)
     return network, time.perf_counter() - began
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from bkd_core import atomic
 from bkd_core.errors import InputError
+from bkd_core.runs.files import CHECKPOINT
 import torch
-
-CHECKPOINT = 'checkpoint.pt'
 
 
 def fingerprint(text: str) -> str:

@@ -31,6 +31,7 @@ from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized, Teacher
 from bkd_core.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from bkd_core.training.memory import keep_freed_memory
+from bkd_core.training.observer import Observer
 from bkd_core.training.optimizer import build_optimizer, set_learning_rate
 from bkd_core.training.run_log import RunLog
 import torch
@@ -88,12 +89,16 @@ class Trainer:
         self.step = 0
         self._restore()
 
-    def run(self, *, on_step: OnStep | None = None, until: int | None = None) -> nn.Module:
+    def run(
+        self, *, on_step: OnStep | None = None, until: int | None = None,
+        observer: Observer | None = None,
+    ) -> nn.Module:
         """
         Train to the end and return the network that the method is for.
 
         :param on_step: Called after each step with the number of steps made and the losses.
         :param until: Stop after this many steps of the run (a checkpoint is written there).
+        :param observer: Called after each step and each checkpoint.
         :return: The network, without the normalisation, in evaluation mode, on the CPU.
         :raises InputError: If a loss is no longer finite; the last checkpoint stays.
         """
@@ -108,9 +113,13 @@ class Trainer:
                 self.step += 1
                 seconds = time.perf_counter() - began
                 log.write({'step': self.step - 1, 'seconds': round(seconds, 4), **losses})
+                if observer is not None:
+                    observer.after_step(losses, seconds)
                 if self.step % self.config.checkpoint_steps == 0 or self.step == last:
                     log.flush()
                     self._save()
+                    if observer is not None:
+                        observer.after_save()
                 if on_step is not None:
                     on_step(self.step, losses)
         finally:
