@@ -23,8 +23,8 @@ from tiny_training import PaintedFrames, register_tiny_network
 ROOT = Path(__file__).resolve().parents[1]
 STREETS = str(ROOT / 'config' / 'experiments' / 'streets.yaml')
 COMMANDS = (
-    'train', 'adapt', 'evaluate', 'export', 'predict', 'demo', 'bag', 'data', 'benchmark',
-    'versions')
+    'train', 'runs', 'adapt', 'evaluate', 'export', 'package', 'predict', 'demo', 'bag', 'data',
+    'benchmark', 'versions')
 FRAMES = PaintedFrames(3)
 COLORS = np.array(get_label_space('street9').colors, np.uint8)
 

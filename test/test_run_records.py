@@ -48,7 +48,7 @@ def tiny_network(monkeypatch):
 
 def trainer(directory, config):
     """Return a trainer on painted frames."""
-    teacher = tiny_teacher() if hasattr(config.method, 'teacher') and config.method.teacher else None
+    teacher = tiny_teacher() if getattr(config.method, 'teacher', None) else None
     return Trainer(config, directory=directory, source=SOURCE, target=TARGET, teacher=teacher)
 
 

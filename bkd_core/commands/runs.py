@@ -58,7 +58,7 @@ class List:
                 str(run.directory.relative_to(self.folder.expanduser())), run.state, _made(run),
                 _number(run.loss), _percent(run.score),
                 _number(run.resources.get('images_per_second')), _age(run.updated))
-        Console().print(table)
+        _print(table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +83,13 @@ class Show:
         if self.json:
             _print_json(run.to_dict())
             return
-        table = _table(str(run.directory), '')
+        print(run.directory)
+        table = Table(show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow='fold')
         for name, value in _described(run):
             table.add_row(name, value)
-        Console().print(table)
+        _print(table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,9 @@ class Compare:
         if self.json:
             _print_json(asdict(comparison))
             return
-        table = _table('', *comparison.runs)
+        table = Table()
+        for column in ('', *comparison.runs):
+            table.add_column(column, overflow='fold')
         for name, values in comparison.settings.items():
             table.add_row(name, *('-' if value is None else str(value) for value in values))
         table.add_section()
@@ -121,7 +126,7 @@ class Compare:
         table.add_section()
         for name, values in comparison.iou.items():
             table.add_row(f'IoU % {name}', *map(_percent, values))
-        Console().print(table)
+        _print(table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,11 +212,9 @@ def _age(updated: str) -> str:
     return f'{max(seconds, 0):.0f} s ago'
 
 
-def _table(*columns: str) -> Table:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow='fold')
-    return table
+def _print(table: Table) -> None:
+    # Names and messages may hold brackets, which are no markup here.
+    Console(markup=False, highlight=False).print(table)
 
 
 def _print_json(values: Any) -> None:
