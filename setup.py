@@ -52,6 +52,7 @@ EXTRAS = {
         'pytest>=8',
         'ruff>=0.6',
         'setuptools>=70.1',
+        'tensorboard>=2.14',
     ],
 }
 

@@ -109,8 +109,8 @@ def test_help_loads_no_torch():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((), 'train, adapt, evaluate, export, predict'),
-    (('trian',), 'train, adapt, evaluate, export, predict'),
+    ((), 'train, runs, adapt, evaluate, export, package, predict'),
+    (('trian',), 'train, runs, adapt, evaluate, export, package, predict'),
     (('train',), 'YAML file'),
     (('train', 'a.yaml'), 'a.yaml: no such configuration file'),
     (('train', STREETS, '--optimizer.learning-rat', '1'),

@@ -279,6 +279,19 @@ def test_tensorboard_reads_losses_scores_and_pictures(tmp_path):
     assert losses == pytest.approx({step: expected[step] for step in (2, 4, 6, 8)})
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_on_cuda_the_devices_memory_is_written_and_losses_stay_the_same(tmp_path):
+    config = tiny_config('self_training', steps=8, device='cuda')
+    trainer(tmp_path / 'plain', config).run()
+    train(tmp_path / 'recorded', replace(config, records=EVERYTHING))
+    assert losses_of(tmp_path / 'recorded') == losses_of(tmp_path / 'plain')
+    *_, line = iterate_lines(tmp_path / 'recorded' / 'resources.jsonl')
+    assert 0 < line['gpu_memory_mb'] <= line['gpu_peak_memory_mb']
+    start, = read_journal(tmp_path / 'recorded')['starts']
+    assert start['device_name'] == torch.cuda.get_device_name()
+
+
 @pytest.mark.parametrize(('count', 'expected'), [
     (0, [0, 1, 2, 3, 4, 5, 6]), (3, [0, 2, 4]), (7, [0, 1, 2, 3, 4, 5, 6]), (1, [0]),
     (99, [0, 1, 2, 3, 4, 5, 6])])

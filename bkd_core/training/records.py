@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 class RunRecords:
     """
-    Keep a run's records: hand it to `Trainer.run` inside its context. One process of a run does.
+    Keep a run's records: hand it to `Trainer.run` inside its context.
+
+    Of a run of several processes one keeps them. The others wait for its scores and pictures where
+    they next exchange gradients.
 
     :param trainer: The trainer, restored from the checkpoint if there is one.
     :param name: Name of the run, for people.
