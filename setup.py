@@ -30,6 +30,9 @@ EXTRAS = {
     'openvino': [
         'openvino>=2024.4',
     ],
+    'tensorboard': [
+        'tensorboard>=2.14',
+    ],
     'ros': [
         f'{wheel}; {ROS_WHEELS}'
         for wheel in (
@@ -49,6 +52,7 @@ EXTRAS = {
         'pytest>=8',
         'ruff>=0.6',
         'setuptools>=70.1',
+        'tensorboard>=2.14',
     ],
 }
 

@@ -426,6 +426,45 @@ class RareClassSamplingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordsConfig:
+    """
+    What a run writes down beside its losses; nothing here changes what is trained.
+
+    These settings are no part of what a checkpoint or a finished model is compared with, so they
+    may be changed in the middle of a run.
+
+    :param log_steps: Speed, learning rate, memory and TensorBoard's numbers are written after
+        every so many steps.
+    :param tensorboard: Also write TensorBoard's event files, into the run's `tensorboard/`.
+    :param pictures_steps: After every so many steps a picture of a few validation frames, their
+        labels and what the network says goes into the run's `pictures/`; 0 for never, since
+        those frames then lie in the model directory.
+    :param pictures_frames: Frames that a picture shows, evenly spaced over the validation set.
+    :param pictures_kept: The newest so many pictures stay.
+    :param validation_steps: After every so many steps the network is scored on validation
+        frames, and the best one so far is kept as the model directory `best/`; 0 for never.
+    :param validation_frames: Frames that it is scored on then, evenly spaced; 0 for all.
+    """
+
+    log_steps: int = 20
+    tensorboard: bool = False
+    pictures_steps: int = 0
+    pictures_frames: int = 3
+    pictures_kept: int = 20
+    validation_steps: int = 0
+    validation_frames: int = 100
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ('log_steps', 'pictures_frames', 'pictures_kept'):
+            value = getattr(self, name)
+            _require(value >= 1, f'records.{name}', value, 'at least 1')
+        for name in ('pictures_steps', 'validation_steps', 'validation_frames'):
+            value = getattr(self, name)
+            _require(value >= 0, f'records.{name}', value, 'at least 0')
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """
     One training run.
@@ -456,6 +495,7 @@ class TrainingConfig:
     :param num_workers: Loader processes of each training process; 0 loads in that one.
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
     :param data_licences: Text for the model card: whose data this is and under which licence.
+    :param records: What the run writes down.
     """
 
     label_space: str = 'street9'
@@ -480,6 +520,7 @@ class TrainingConfig:
     num_workers: int = 0
     half_precision_weights: bool = False
     data_licences: str = ''
+    records: RecordsConfig = field(default_factory=RecordsConfig)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -98,7 +98,7 @@ def override(config: TrainingConfig, options: list[str], where: str) -> Training
     :param where: The command, for messages.
     :raises InputError: If an option is unknown, or a value is missing or wrong.
     """
-    values = yaml.safe_load(to_yaml(config))
+    values = yaml.safe_load(to_yaml(config, is_complete=True))
     changes: dict[str, Any] = {}
     for option, words in _pair_options(options, where):
         *parents, last = option[2:].replace('-', '_').split('.')
@@ -122,11 +122,15 @@ def to_yaml(config: TrainingConfig, *, is_complete: bool = False) -> str:
     have their default: runs that were begun before stay the same.
 
     :param config: Any configuration.
-    :param is_complete: Leave nothing out.
+    :param is_complete: Leave nothing out. Without, the text holds what decides the network,
+        which is what runs are told apart by, and not what the run writes down.
     """
     values = _plain(asdict(config))
+    if is_complete:
+        return yaml.safe_dump(values, sort_keys=False)
+    del values['records']
     defaults = _plain(asdict(TrainingConfig()))
-    for setting in () if is_complete else _ADDED_LATER:
+    for setting in _ADDED_LATER:
         *parents, last = setting.split('.')
         level, default = values, defaults
         for key in parents:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models import load_network, load_teacher, save_weights
 from bkd_core.progress import progress_bar
-from bkd_core.training import choose_device, present_processes, Trainer
+from bkd_core.training import choose_device, present_processes, RunRecords, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from bkd_core.training.run_lock import only_run
 from torch import nn
@@ -253,8 +253,12 @@ def _train(
         teacher=_load_teachers('method.teacher', teacher, config, stages),
         initial=_load('model.init', config.model.init, config, stages), soft_labels=soft_labels)
     began = time.perf_counter()
-    with progress_bar(f'{name}: train', config.steps) as advance:
-        network = trainer.run(on_step=lambda step, losses: advance(step, _note(losses)))
+    records = RunRecords(
+        trainer, name=name, validation=open_dataset(config.validation, data_root),
+        commit=commit()) if present_processes().is_first else None
+    with records or nullcontext(), progress_bar(f'{name}: train', config.steps) as advance:
+        network = trainer.run(
+            on_step=lambda step, losses: advance(step, _note(losses)), observer=records)
     return network, time.perf_counter() - began
 
 

@@ -13,13 +13,14 @@ The one format in which a network travels: a directory, readable without torch.
     shift.json          how it answers to what it was trained for (see `bkd_core.evaluation`)
     replay/             a few labelled source frames, if they were asked for
 
-A folder of versions (see `bkd_core.adaptation.versions`) stands for the version in use.
+A folder of versions (see `bkd_core.adaptation.versions`) stands for the version in use. A package
+(see `bkd_core.model_package`), a folder or zip file, also holds a manifest; it is refused if
+anything in it was changed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-import hashlib
 import json
 from pathlib import Path
 import re
@@ -28,6 +29,7 @@ from typing import Any
 from bkd_core import atomic
 from bkd_core.errors import InputError
 from bkd_core.labels import LabelSpace
+from bkd_core.manifest import check_folder, file_hash, MANIFEST, unpacked
 import yaml
 
 FORMAT_VERSION = 1
@@ -40,6 +42,7 @@ METRICS = 'metrics.json'
 CARD = 'MODEL_CARD.md'
 # Files that a whole model may lack, and what to do about it.
 _REMEDIES = {
+    ONNX: '. Make it: bkd export {}; or take the runtime torch',
     INT8: '. Make it: bkd export {} --runtime onnxruntime_int8 --frames RECORDING_OR_FOLDER'}
 # In a folder of versions: the file that names the one in use, and what a version is called.
 POINTER = 'in_use'
@@ -102,10 +105,12 @@ def resolve(model: str | Path) -> Path:
     Return the directory of a model.
 
     :param model: A directory, or 'default' for the student that comes with the package; a folder
-        of versions stands for the version in use.
-    :raises InputError: If it is not a model directory.
+        of versions stands for the version in use, a zip file of `bkd package` for its content.
+    :raises InputError: If it is not a model directory, or a package that was changed.
     """
     directory = SHIPPED / DEFAULT_MODEL if str(model) == 'default' else Path(model).expanduser()
+    if directory.is_file() and directory.suffix == '.zip':
+        directory = unpacked(directory)
     if not directory.is_dir():
         raise InputError(
             f"model '{model}': no such directory. Give a directory written by 'bkd train', or "
@@ -116,6 +121,8 @@ def resolve(model: str | Path) -> Path:
         raise InputError(
             f"model '{directory}': it holds no {MODEL_YAML}, so it is not a model directory. "
             "Give the directory that 'bkd train' wrote, such as runs/NAME/student")
+    if (directory / MANIFEST).is_file():
+        check_folder(directory)
     return directory
 
 
@@ -209,15 +216,6 @@ def version(directory: str | Path, spec: ModelSpec) -> str:
         commit = ''  # a directory without measured numbers is whole, too
     parts = [str(digest)[:12], f'commit {commit}' if commit else '']
     return ', '.join(part for part in parts if part) or 'not known'
-
-
-def file_hash(path: Path) -> str:
-    """
-    Return the SHA-256 of a file as hexadecimal text.
-
-    :param path: The file.
-    """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def verify(directory: str | Path, spec: ModelSpec, name: str) -> Path:

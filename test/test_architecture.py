@@ -25,9 +25,11 @@ LINES = (
     'training export',
     'methods evaluation inference',
     'losses models datasets',
-    'config_file model_card report',
+    'model_package',
+    'config_file model_card report runs',
     'config batch visualization image_encodings model_directory progress',
-    'labels cache_folder',
+    'labels manifest',
+    'cache_folder',
     'errors atomic',
 )
 LEVELS = {
@@ -46,7 +48,8 @@ ROS_MODULES = {
 TORCH_FREE = {
     '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
     'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
-    'model_directory', 'progress', 'cache_folder'}
+    'model_directory', 'progress', 'cache_folder', 'runs', 'manifest',
+    'model_package'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {
     'bkd_core.adaptation.round', 'bkd_core.adaptation.round_training',

@@ -23,8 +23,8 @@ from tiny_training import PaintedFrames, register_tiny_network
 ROOT = Path(__file__).resolve().parents[1]
 STREETS = str(ROOT / 'config' / 'experiments' / 'streets.yaml')
 COMMANDS = (
-    'train', 'adapt', 'evaluate', 'export', 'predict', 'demo', 'bag', 'data', 'benchmark',
-    'versions')
+    'train', 'runs', 'adapt', 'evaluate', 'export', 'package', 'predict', 'demo', 'bag', 'data',
+    'benchmark', 'versions')
 FRAMES = PaintedFrames(3)
 COLORS = np.array(get_label_space('street9').colors, np.uint8)
 
@@ -109,8 +109,8 @@ def test_help_loads_no_torch():
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ((), 'train, adapt, evaluate, export, predict'),
-    (('trian',), 'train, adapt, evaluate, export, predict'),
+    ((), 'train, runs, adapt, evaluate, export, package, predict'),
+    (('trian',), 'train, runs, adapt, evaluate, export, package, predict'),
     (('train',), 'YAML file'),
     (('train', 'a.yaml'), 'a.yaml: no such configuration file'),
     (('train', STREETS, '--optimizer.learning-rat', '1'),

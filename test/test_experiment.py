@@ -82,7 +82,7 @@ def test_each_stage_becomes_a_complete_model_directory(finished):
     for name, config in STAGES.items():
         assert {path.name for path in (output / name).iterdir()} == {
             'model.yaml', 'model.safetensors', 'model.onnx', 'config.yaml', 'metrics.json',
-            'MODEL_CARD.md', 'log.jsonl', 'shift.json',
+            'MODEL_CARD.md', 'log.jsonl', 'shift.json', 'resources.jsonl', 'run.json',
             *(['built_on.json'] if name == 'student' else [])}
         assert load_experiment(output / name / 'config.yaml') == {'model': config}
         assert len(read_log(output / name)) == 4

@@ -46,12 +46,13 @@ def sections(text: str, title: str) -> str:
 
 
 # A group is no command by itself, only with a word that follows it.
-GROUPS = {'bag', 'benchmark', 'data'}
+GROUPS = {'bag', 'benchmark', 'data', 'runs'}
 COMMANDS = (
     'train', 'evaluate', 'export', 'predict', 'demo', 'benchmark adaptation', 'benchmark search',
     'benchmark online', 'benchmark latency', 'benchmark node', 'benchmark selection',
     'benchmark shift', 'benchmark students', 'benchmark training', 'bag info', 'bag frames',
-    'bag extract', 'versions', 'adapt', 'data check', 'data list')
+    'bag extract', 'versions', 'adapt', 'data check', 'data list', 'package', 'runs list',
+    'runs show', 'runs compare')
 
 
 def subcommands(*group: str) -> list[str]:
@@ -159,7 +160,9 @@ def test_every_command_has_help_with_examples_and_stands_in_the_readme(command):
     text = help_of(*command.split())
     assert re.search(rf'^\s*bkd {command} ?.*$', text, flags=re.M)
     writes = '--output' in text or '--results' in text
-    assert writes != (command in ('bag info', 'bag frames', 'versions', 'data list'))
+    assert writes != (command in (
+        'bag info', 'bag frames', 'versions', 'data list', 'runs list', 'runs show',
+        'runs compare'))
     assert f'`bkd {command}`' in README
 
 

@@ -11,8 +11,11 @@ from typing import Any
 
 from bkd_core import model_directory
 from bkd_core.errors import InputError
+from bkd_core.manifest import MANIFEST
+from bkd_core.runs.files import RECORDS
 
 RECORD = 'version.json'
+_LEFT_BEHIND = {MANIFEST, *RECORDS}
 
 
 def verify_model(directory: Path) -> None:
@@ -55,10 +58,15 @@ def files_of(directory: Path) -> list[Path]:
     """
     Return the paths of a directory's files, relative to it, without hidden ones.
 
+    A package's manifest and the records of a training run do not count: a version has a record of
+    its own, and pictures of frames must not travel.
+
     :param directory: The directory.
     """
     relative = (path.relative_to(directory) for path in directory.rglob('*') if path.is_file())
-    return sorted(path for path in relative if not any(p.startswith('.') for p in path.parts))
+    return sorted(
+        path for path in relative
+        if path.parts[0] not in _LEFT_BEHIND and not any(p.startswith('.') for p in path.parts))
 
 
 def hashes_of(directory: Path) -> dict[str, str]:

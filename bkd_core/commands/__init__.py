@@ -11,11 +11,13 @@ from bkd_core.commands.data import Data
 from bkd_core.commands.demo import Demo
 from bkd_core.commands.evaluate import Evaluate
 from bkd_core.commands.export import Export
+from bkd_core.commands.package import Package
 from bkd_core.commands.predict import Predict
+from bkd_core.commands.runs import Runs
 from bkd_core.commands.train import Train
 from bkd_core.commands.versions import Versions
 
 __all__ = ['Command']
 
 Command = Union[
-    Train, Adapt, Evaluate, Export, Predict, Demo, Bag, Data, Benchmark, Versions]
+    Train, Runs, Adapt, Evaluate, Export, Package, Predict, Demo, Bag, Data, Benchmark, Versions]

@@ -93,6 +93,8 @@ class Export:
         from bkd_core.adaptation.version_files import RECORD
         if (directory / RECORD).is_file():
             raise InputError(f"model '{directory}': a version never changes; give an --output")
+        if (directory / model_directory.MANIFEST).is_file():
+            raise InputError(f"model '{directory}': a package never changes; give an --output")
         if directory.parent == model_directory.SHIPPED.resolve():
             raise InputError('the student that comes with the package stays as it is; give an '
                              '--output')

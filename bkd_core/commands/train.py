@@ -22,14 +22,17 @@ class Train:
 
     Each stage becomes a model directory below the output folder. A finished stage is not
     trained again; an interrupted one goes on from its last checkpoint when the same command is
-    given again. Any setting can be replaced for all stages by a dotted option. Started by
-    torchrun, several processes, each on a GPU of its own, share every step.
+    given again, as long as the settings that decide the network (all but 'records') are the same.
+    Any setting can be replaced for all stages by a dotted option. Started by torchrun, several
+    processes, each on a GPU of its own, share every step.
 
     For example:
 
         bkd train config/experiments/streets.yaml --output runs/streets
         bkd train config/experiments/streets.yaml --stage student --steps 800
         bkd train FILE --optimizer.learning-rate 1e-4 --seed 1 --output runs/seed1
+        bkd train FILE --records.validation-steps 1000 --records.tensorboard true
+        bkd train config/experiments/streets.yaml --output runs/streets --resume
         torchrun --standalone --nproc-per-node 4 --max-restarts 3 -m bkd_core train FILE
     """
 
@@ -44,6 +47,9 @@ class Train:
     replay_frames: int = 0
     """Put so many labelled source frames into each model directory, so that 'bkd adapt' needs no
     data set; only if their licence lets them travel (data_licences must say so)."""
+    resume: bool = False
+    """Go on with a run that was begun: refuse to begin anew where no stage has a checkpoint or is
+    finished, such as in a mistyped --output."""
     show: bool = False
     """Print the resolved settings of every stage and stop."""
 
@@ -59,12 +65,16 @@ class Train:
             return
         require_training()
         from bkd_core.experiment import run_experiment
+        from bkd_core.runs import require_begun
         from bkd_core.training import joined
         output = self.output or Path('runs') / self.config.stem
         with joined():
+            stages = self._stages(overrides)
+            if self.resume:
+                for sentence in require_begun(output, self.stage or stages):
+                    print(sentence)
             scores = run_experiment(
-                self._stages(overrides), output=output,
-                data_root=find_data_root(self.data_root), only=self.stage,
+                stages, output=output, data_root=find_data_root(self.data_root), only=self.stage,
                 replay_frames=self.replay_frames)
             print_scores(scores)
             print(f'models: {output}')

@@ -122,7 +122,9 @@ def export_model(task: ExportTask) -> Exported:
     network, spec = load_network(task.directory), model_directory.read_spec(task.directory)
     file = file_of(task.runtime)
     with _disk_errors(task.output), atomic.directory(task.output) as folder:
-        shutil.copytree(task.directory, folder, dirs_exist_ok=True)
+        shutil.copytree(
+            task.directory, folder, dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns(model_directory.MANIFEST))
         _write(task, network, spec, folder / file)
         model_directory.write_spec(folder, spec)
         exported = Segmenter.load(folder, runtime=task.runtime, device='cpu')

@@ -4,6 +4,7 @@
 
 from bkd_core.training.device import choose_device
 from bkd_core.training.processes import joined, present_processes
+from bkd_core.training.records import RunRecords
 from bkd_core.training.trainer import Trainer
 
-__all__ = ['choose_device', 'joined', 'present_processes', 'Trainer']
+__all__ = ['choose_device', 'joined', 'present_processes', 'RunRecords', 'Trainer']

@@ -12,9 +12,9 @@ from typing import Any
 
 from bkd_core import atomic
 from bkd_core.errors import InputError
+from bkd_core.runs.files import CHECKPOINT
 import torch
 
-CHECKPOINT = 'checkpoint.pt'
 FORMAT = 1  # of what a checkpoint holds; those without a number came before it and are alike
 
 

@@ -12,11 +12,13 @@ import time
 from typing import Iterator, TextIO
 
 from bkd_core.errors import InputError
+from bkd_core.runs.files import LOCK
 from bkd_core.training.processes import Processes
 
-LOCK = '.lock'
+# One who only asks for a run's state holds its lock for less than this.
+_PATIENCE_S = 0.2
 # Loader processes of a killed process hold its lock until they notice, every 5 s.
-_PATIENCE_S = 30.0
+_RESTARTED_PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def only_run(directory: Path, processes: Processes) -> Iterator[None]:
 
 def _hold(lock: TextIO, directory: Path) -> None:
     is_restarted = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') != '0'
-    deadline = time.monotonic() + (_PATIENCE_S if is_restarted else 0)
+    deadline = time.monotonic() + (_RESTARTED_PATIENCE_S if is_restarted else _PATIENCE_S)
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,4 +58,4 @@ def _hold(lock: TextIO, directory: Path) -> None:
                 raise InputError(
                     f'{directory}: another process is training here. Wait for it, stop it, or '
                     'give another --output') from error
-        time.sleep(0.2)
+        time.sleep(0.1)

@@ -1,19 +1,17 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The run's record: one JSON line a step."""
+"""The run's record of its losses: one JSON line a step."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from bkd_core import atomic
+from bkd_core.runs.files import LOG
+from bkd_core.runs.lines import iterate_lines, StepLines
 
-LOG = 'log.jsonl'
 
-
-class RunLog:
+class RunLog(StepLines):
     """
     Append to `log.jsonl`; steps after the checkpoint that a run resumes from are dropped.
 
@@ -22,33 +20,14 @@ class RunLog:
     """
 
     def __init__(self, directory: Path, *, first_step: int) -> None:
-        self.path = directory / LOG
-        kept = [line for line in read_log(directory) if line['step'] < first_step]
-        atomic.write_text(self.path, ''.join(json.dumps(line) + '\n' for line in kept))
-        self._file = self.path.open('a', encoding='utf-8')
-
-    def write(self, line: dict[str, float]) -> None:
-        """
-        Append a line.
-
-        :param line: Must hold 'step'.
-        """
-        self._file.write(json.dumps(line) + '\n')
-
-    def flush(self) -> None:
-        """Hand what was written to the operating system."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        super().__init__(directory / LOG, first_step=first_step)
 
 
 class NoLog(RunLog):
     """Write nothing: of several processes only the first keeps the record."""
 
     def __init__(self) -> None:
-        self._file = open(os.devnull, 'w', encoding='utf-8')
+        self._file = open(os.devnull, 'wb')
 
 
 def read_log(directory: Path) -> list[dict[str, float]]:
@@ -57,13 +36,4 @@ def read_log(directory: Path) -> list[dict[str, float]]:
 
     :param directory: The run's folder.
     """
-    path = Path(directory) / LOG
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding='utf-8').splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
+    return list(iterate_lines(Path(directory) / LOG))

@@ -44,6 +44,7 @@ from bkd_core.training.checkpoint import (
 from bkd_core.training.device import choose_device, make_deterministic, use_bfloat16
 from bkd_core.training.division import StepDivision
 from bkd_core.training.memory import keep_freed_memory
+from bkd_core.training.observer import Observer
 from bkd_core.training.optimizer import build_optimizer, set_learning_rate
 from bkd_core.training.processes import present_processes
 from bkd_core.training.run_log import NoLog, RunLog
@@ -116,12 +117,16 @@ class Trainer:
         self._restore()
         self._shared_losses = self._across_processes() if self.processes.size > 1 else None
 
-    def run(self, *, on_step: OnStep | None = None, until: int | None = None) -> nn.Module:
+    def run(
+        self, *, on_step: OnStep | None = None, until: int | None = None,
+        observer: Observer | None = None,
+    ) -> nn.Module:
         """
         Train to the end and return the network that the method is for.
 
         :param on_step: Called after each step with the number of steps made and the losses.
         :param until: Stop after this many steps of the run (a checkpoint is written there).
+        :param observer: Called after each step and each checkpoint.
         :return: The network, without the normalisation, in evaluation mode, on the CPU.
         :raises InputError: If a loss is no longer finite, or a file of a data set cannot be read
             any more; the last checkpoint stays.
@@ -142,9 +147,13 @@ class Trainer:
                 self.step += 1
                 seconds = time.perf_counter() - began
                 log.write({'step': self.step - 1, 'seconds': round(seconds, 4), **losses})
+                if observer is not None:
+                    observer.after_step(losses, seconds)
                 if self.step % self.config.checkpoint_steps == 0 or self.step == last:
                     log.flush()
                     self._save()
+                    if observer is not None:
+                        observer.after_save()
                 if on_step is not None:
                     on_step(self.step, losses)
         finally:
