@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 import fcntl
 import os
@@ -40,11 +41,12 @@ from fixtures_processes import (
     BrokenFrames,
     make_trainer,
     NETWORKS,
+    norm_and_activation,
     train_together,
     UnevenFrames,
 )
 import pytest
-from tiny_training import tiny_config, TinyNetwork
+from tiny_training import tiny_config
 import torch
 from torch import nn
 
@@ -304,18 +306,29 @@ def test_a_part_knows_the_mean_number_of_labels_by_hand():
     assert torch.equal(torch.cat((first.source_labels, second.source_labels)), labels)
 
 
-def test_batch_normalisations_are_synchronised_and_plain_again():
-    network = TinyNetwork(9)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    for device, kind in (('cpu', 'ProcessorSyncBatchNorm'), ('cuda', 'SyncBatchNorm')):
-        synchronise_batch_norm(network, torch.device(device))
-        assert type(network.trunk[1]).__name__ == kind
-        separate_batch_norm(network)
-        assert type(network.trunk[1]) is nn.BatchNorm2d
+@pytest.mark.parametrize(('device', 'kind'), [
+    ('cpu', 'ProcessorSyncBatchNorm'), ('cuda', 'DeviceSyncBatchNorm')])
+def test_batch_normalisations_are_synchronised_and_plain_again(device, kind):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), norm_and_activation(4), nn.BatchNorm2d(4)).eval()
+    with torch.no_grad():
+        network[1].bias.fill_(-0.3)
+    images = torch.rand(2, 3, 8, 8)
+    kinds = [type(layer) for layer in network[1:]]
+    expected, before = network(images), network.state_dict()
+    synchronise_batch_norm(network, torch.device(device))
+    assert [type(layer).__name__ for layer in network[1:]] == [kind, kind]
     assert network.state_dict().keys() == before.keys()
-    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+    copied = copy.deepcopy(network)
+    for each in (network, copied):  # in evaluation nothing is exchanged
+        torch.testing.assert_close(each(images), expected)
+    with torch.no_grad():
+        for layer in copied[1:]:
+            layer.weight.fill_(0)
+    separate_batch_norm(copied)
+    assert [type(layer) for layer in copied[1:]] == kinds
+    assert not copied[1].weight.any() and network[1].weight.all()
     with pytest.raises(InputError, match='sync_batch_norm: the network has a BatchNorm1d'):
-        synchronise_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), torch.device('cpu'))
+        synchronise_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), torch.device(device))
 
 
 def test_settings_that_were_added_leave_a_fingerprint_as_it_was():
