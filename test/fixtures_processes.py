@@ -13,6 +13,7 @@ import socket
 from bkd_core.errors import InputError
 from bkd_core.methods import PhotometricAugmentation
 from bkd_core.models import MODELS
+from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 from bkd_core.training import joined, Trainer
 import numpy as np
 from tiny_training import PaintedFrames, tiny_teacher, TinyNetwork
@@ -21,6 +22,16 @@ from torch import nn, Tensor
 
 TESTS = Path(__file__).parent
 PhotometricAugmentation(color_jitter=0.1, blur=0.5)  # loads torchvision where it is still cheap
+
+
+def norm_and_activation(channels: int) -> nn.Module:
+    """Return timm's layer that normalises and activates, as in pretrained trunks."""
+    ensure_torchvision_imports()
+    from timm.layers import BatchNormAct2d
+    return BatchNormAct2d(channels)
+
+
+norm_and_activation(1)  # loads timm where it is still cheap
 
 
 class PlainNetwork(TinyNetwork):
@@ -68,6 +79,7 @@ class LevelsNetwork(TinyNetwork):
 
     def __init__(self, num_classes: int, *, pretrained: bool = True) -> None:
         super().__init__(num_classes)
+        self.trunk[1] = norm_and_activation(self.trunk[1].num_features)
         self.auxiliary = nn.Conv2d(self.trunk[3].out_channels, num_classes, 1)
 
     def forward_levels(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 import fcntl
 import os
@@ -27,12 +28,8 @@ from bkd_core.config_file import load_experiment, to_yaml
 from bkd_core.datasets.loader import StepBatches
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
-from bkd_core.models import build_network, MODELS
-from bkd_core.training.batch_norm import (
-    ProcessorSyncBatchNorm,
-    separate_batch_norm,
-    synchronise_batch_norm,
-)
+from bkd_core.models import MODELS
+from bkd_core.training.batch_norm import separate_batch_norm, synchronise_batch_norm
 from bkd_core.training.checkpoint import CHECKPOINT, FORMAT, load_checkpoint, save_checkpoint
 from bkd_core.training.device import choose_device
 from bkd_core.training.division import StepDivision
@@ -44,11 +41,12 @@ from fixtures_processes import (
     BrokenFrames,
     make_trainer,
     NETWORKS,
+    norm_and_activation,
     train_together,
     UnevenFrames,
 )
 import pytest
-from tiny_training import tiny_config, TinyNetwork
+from tiny_training import tiny_config
 import torch
 from torch import nn
 
@@ -308,18 +306,29 @@ def test_a_part_knows_the_mean_number_of_labels_by_hand():
     assert torch.equal(torch.cat((first.source_labels, second.source_labels)), labels)
 
 
-def test_batch_normalisations_are_synchronised_and_plain_again():
-    network = TinyNetwork(9)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    for device, kind in (('cpu', 'ProcessorSyncBatchNorm'), ('cuda', 'SyncBatchNorm')):
-        synchronise_batch_norm(network, torch.device(device))
-        assert type(network.trunk[1]).__name__ == kind
-        separate_batch_norm(network)
-        assert type(network.trunk[1]) is nn.BatchNorm2d
+@pytest.mark.parametrize(('device', 'kind'), [
+    ('cpu', 'ProcessorSyncBatchNorm'), ('cuda', 'DeviceSyncBatchNorm')])
+def test_batch_normalisations_are_synchronised_and_plain_again(device, kind):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), norm_and_activation(4), nn.BatchNorm2d(4)).eval()
+    with torch.no_grad():
+        network[1].bias.fill_(-0.3)
+    images = torch.rand(2, 3, 8, 8)
+    kinds = [type(layer) for layer in network[1:]]
+    expected, before = network(images), network.state_dict()
+    synchronise_batch_norm(network, torch.device(device))
+    assert [type(layer).__name__ for layer in network[1:]] == [kind, kind]
     assert network.state_dict().keys() == before.keys()
-    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+    copied = copy.deepcopy(network)
+    for each in (network, copied):  # in evaluation nothing is exchanged
+        torch.testing.assert_close(each(images), expected)
+    with torch.no_grad():
+        for layer in copied[1:]:
+            layer.weight.fill_(0)
+    separate_batch_norm(copied)
+    assert [type(layer) for layer in copied[1:]] == kinds
+    assert not copied[1].weight.any() and network[1].weight.all()
     with pytest.raises(InputError, match='sync_batch_norm: the network has a BatchNorm1d'):
-        synchronise_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), torch.device('cpu'))
+        synchronise_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), torch.device(device))
 
 
 def test_settings_that_were_added_leave_a_fingerprint_as_it_was():
@@ -391,23 +400,3 @@ def test_several_processes_cannot_share_a_named_gpu(monkeypatch):
     with pytest.raises(InputError, match='has 1 GPUs; give torchrun --nproc-per-node 1'):
         choose_device('auto')
     assert choose_device('cpu') == torch.device('cpu')
-
-
-def test_a_network_of_activated_norms_keeps_its_answers_without_its_synchronisation():
-    torch.manual_seed(0)
-    network = build_network('lite_fpn', 5, pretrained=False).train()
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        network(images)
-        expected = network.eval()(images)
-        before = {name: value.clone() for name, value in network.state_dict().items()}
-        synchronise_batch_norm(network, torch.device('cpu'))
-        assert not any(type(layer) is nn.BatchNorm2d for layer in network.modules())
-        assert any(isinstance(layer, ProcessorSyncBatchNorm) for layer in network.modules())
-        torch.testing.assert_close(network(images), expected)
-        separate_batch_norm(network)
-        assert not any(isinstance(layer, ProcessorSyncBatchNorm) for layer in network.modules())
-        torch.testing.assert_close(network(images), expected)
-    assert {name: value.shape for name, value in network.state_dict().items()} == {
-        name: value.shape for name, value in before.items()}
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import threading
 
 from bkd_core import experiment
 from bkd_core.__main__ import main
@@ -14,6 +15,8 @@ from bkd_core.config import TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.errors import InputError
 from bkd_core.runs import compare_runs, find_runs, LOCK, read_run, require_begun
+from bkd_core.training.processes import Processes
+from bkd_core.training.run_lock import only_run
 import pytest
 from tiny_training import PaintedFrames, register_tiny_network, tiny_config
 import yaml
@@ -66,9 +69,8 @@ def test_asking_for_the_state_keeps_no_process_from_training(tmp_path):
     directory = write_run(tmp_path / 'a')
     with (directory / LOCK).open('w') as asked:
         fcntl.flock(asked, fcntl.LOCK_SH)  # as one who asks holds it for a moment
-        import threading
         threading.Timer(0.05, fcntl.flock, (asked, fcntl.LOCK_UN)).start()
-        with experiment._only_process(directory):
+        with only_run(directory, Processes()):
             assert read_run(directory).state == 'running'
 
 

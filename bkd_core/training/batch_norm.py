@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Callable
 
 from bkd_core.errors import InputError
@@ -13,12 +12,19 @@ from torch import distributed, nn, Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class ProcessorSyncBatchNorm(nn.BatchNorm2d):
-    """
-    Do on the processor what torch's SyncBatchNorm does on CUDA only.
+class _Synchronised:
+    """A normalisation in the place of a plain one, with what the plain one does afterwards."""
 
-    Every process must bring as many images, as those of a training do.
-    """
+    def stand_for(self, plain: nn.BatchNorm2d) -> None:
+        """
+        Take over a layer's weights, buffers and mode.
+
+        :param plain: BatchNorm2d, or timm's BatchNormAct2d, which drops and activates, too.
+        """
+        _share(plain, self)
+        self.__dict__['plain'] = plain  # no submodule: names of weights stay as they are
+        self.after = None if type(plain) is nn.BatchNorm2d else (
+            nn.Sequential(plain.drop, plain.act))
 
     def forward(self, images: Tensor) -> Tensor:
         """
@@ -26,6 +32,16 @@ class ProcessorSyncBatchNorm(nn.BatchNorm2d):
 
         :param images: (B, C, H, W).
         """
+        normal = super().forward(images)
+        return normal if self.after is None else self.after(normal)
+
+
+class DeviceSyncBatchNorm(_Synchronised, nn.SyncBatchNorm):
+    """On CUDA: torch's."""
+
+
+class _ProcessorSyncBatchNorm(nn.BatchNorm2d):
+    def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return super().forward(images)
         self._check_input_dim(images)
@@ -49,6 +65,10 @@ class ProcessorSyncBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, share)
 
 
+class ProcessorSyncBatchNorm(_Synchronised, _ProcessorSyncBatchNorm):
+    """On the processor, where torch has none; every process brings as many images."""
+
+
 class _Sum(torch.autograd.Function):
     """Sum over the processes; what depends on the sum in any of them, depends on each summand."""
 
@@ -65,38 +85,44 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class _Activated:
-    """What timm's batch normalisations do after normalising."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.act(self.drop(super().forward(images)))
-
-
-_SYNCHRONISED = (nn.SyncBatchNorm, ProcessorSyncBatchNorm)
-
-
 def synchronise_batch_norm(network: nn.Module, device: torch.device) -> None:
     """
     Let a network's batch normalisations take their statistics over all processes.
 
-    On CUDA they become torch's SyncBatchNorm, on the processor `ProcessorSyncBatchNorm`; names,
-    weights and buffers stay.
+    Names, weights and buffers stay.
 
     :param network: Changed in place.
     :param device: Where it is trained.
     :raises InputError: If it has a batch normalisation of a kind of its own.
     """
-    kind = nn.SyncBatchNorm if device.type == 'cuda' else ProcessorSyncBatchNorm
-    _convert(network, kind, lambda layer: not isinstance(layer, _SYNCHRONISED))
+    kind = DeviceSyncBatchNorm if device.type == 'cuda' else ProcessorSyncBatchNorm
+
+    def synchronised(layer: nn.Module) -> nn.Module:
+        if not isinstance(layer, nn.BatchNorm2d) or not (
+                type(layer) is nn.BatchNorm2d or {'drop', 'act'} <= {*layer._modules}):
+            raise InputError(
+                f'sync_batch_norm: the network has a {type(layer).__name__}, which cannot be '
+                'synchronised, only BatchNorm2d can; set it to false')
+        made = kind(
+            layer.num_features, eps=layer.eps, momentum=layer.momentum, affine=layer.affine,
+            track_running_stats=layer.track_running_stats)
+        made.stand_for(layer)
+        return made
+
+    _replace(network, _BatchNorm, synchronised)
 
 
 def separate_batch_norm(network: nn.Module) -> None:
     """
-    Make batch normalisations plain again, for a network that is used by one process.
+    Put plain batch normalisations back, for a network that is used by one process.
 
     :param network: Changed in place.
     """
-    _convert(network, nn.BatchNorm2d, lambda layer: isinstance(layer, _SYNCHRONISED))
+    def plain(layer: _Synchronised) -> nn.Module:
+        _share(layer, layer.plain)
+        return layer.plain
+
+    _replace(network, _Synchronised, plain)
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:
@@ -111,36 +137,21 @@ def running_statistics(network: nn.Module) -> list[Tensor]:
         for buffer in (module.running_mean, module.running_var)]
 
 
-def _convert(
-    network: nn.Module, kind: type[nn.Module], is_due: Callable[[nn.Module], bool],
+def _replace(
+    network: nn.Module, kind: type, made_of: Callable[[nn.Module], nn.Module],
 ) -> None:
-    converted: dict[nn.Module, nn.Module] = {}  # one layer may stand in several places
+    made: dict[nn.Module, nn.Module] = {}  # one layer may stand in several places
     for parent in [*network.modules()]:
         for name, layer in parent.named_children():
-            if isinstance(layer, _BatchNorm) and is_due(layer):
-                if layer not in converted:
-                    converted[layer] = _as_kind(layer, kind)
-                setattr(parent, name, converted[layer])
+            if isinstance(layer, kind):
+                if layer not in made:
+                    made[layer] = made_of(layer)
+                setattr(parent, name, made[layer])
 
 
-def _as_kind(layer: _BatchNorm, kind: type[nn.Module]) -> nn.Module:
-    # timm's BatchNormAct2d, which EfficientNet-Lite has, is one layer with its activation.
-    is_activated = hasattr(layer, 'act') and hasattr(layer, 'drop')
-    if not is_activated and type(layer) not in (nn.BatchNorm2d, *_SYNCHRONISED):
-        raise InputError(
-            f'sync_batch_norm: the network has a {type(layer).__name__}, which cannot be '
-            'synchronised, only BatchNorm2d can; set it to false')
-    made = (_activated(kind) if is_activated else kind)(
-        layer.num_features, eps=layer.eps, momentum=layer.momentum, affine=layer.affine,
-        track_running_stats=layer.track_running_stats)
-    if is_activated:
-        made.act, made.drop = layer.act, layer.drop
-    made.weight, made.bias = layer.weight, layer.bias
+def _share(layer: nn.Module, other: nn.Module) -> None:
+    """Give another layer the same weights, buffers and mode."""
+    other.weight, other.bias = layer.weight, layer.bias
     for name, buffer in layer.named_buffers(recurse=False):
-        setattr(made, name, buffer)
-    return made.train(layer.training)
-
-
-@cache
-def _activated(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f'Activated{kind.__name__}', (_Activated, kind), {})
+        setattr(other, name, buffer)
+    other.train(layer.training)
