@@ -317,7 +317,7 @@ def test_missing_data_is_found_before_anything_is_trained(tmp_path, module_patch
     world = World(tmp_path).build()
     shutil.rmtree(world.data)
     forbid_training(monkeypatch)
-    with pytest.raises(InputError, match='CamVid images'):
+    with pytest.raises(InputError, match='does not exist; expected images'):
         world.run()
 
 

@@ -203,7 +203,7 @@ def test_a_design_is_trained_once_and_timed_each_time(tmp_path, camvid, monkeypa
 
 
 def test_without_camvid_or_rounds_nothing_is_trained(tmp_path, camvid):
-    with pytest.raises(InputError, match='CamVid images'):
+    with pytest.raises(InputError, match='does not exist; expected images'):
         run(tmp_path, tmp_path / 'nowhere')
     with pytest.raises(InputError, match='seeds .*expected one or more'):
         run(tmp_path, camvid, seeds=())
