@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import os
+from pathlib import Path
+import shutil
+import sys
 
 from bkd_core.config import AugmentationConfig
 from bkd_core.datasets import build_dataset
@@ -92,6 +96,35 @@ def test_a_disk_that_vanishes_during_training_is_named_in_one_line(tmp_path, num
     with pytest.raises(
             InputError, match=r'^/\S+/disk/\w+/\d+\.png: cannot be read \(No such file[^\n]*$'):
         list(batches)
+
+
+def resident_megabytes(process='self'):
+    """Return the memory that a process holds itself, without what it shares with others."""
+    fields = Path(f'/proc/{process}/statm').read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_the_memory_of_the_loader_does_not_grow(tmp_path, num_workers):
+    root = write_gta5(tmp_path / 'gta5')
+    for number in range(3, 40):
+        for folder in ('images', 'labels'):
+            shutil.copy(root / folder / '00001.png', root / folder / f'{number:05d}.png')
+    config = tiny_config(label_space='cityscapes19', steps=700, num_workers=num_workers)
+    before = set(os.listdir('/proc'))
+    gta5 = build_dataset('gta5', root=root)
+    batches = make_loader(gta5, gta5, config)
+    held = []
+    for step, _ in enumerate(batches):
+        if step == 200:
+            workers = {
+                name for name in set(os.listdir('/proc')) - before if name.isdigit()
+                and f'\nPPid:\t{os.getpid()}\n' in Path(f'/proc/{name}/status').read_text()}
+            assert len(workers) == num_workers
+        if step in (200, 690):
+            held.append(sum(map(resident_megabytes, ('self', *workers))))
+    assert held[1] - held[0] < 5, held  # a leak of one crop of 32 x 32 a step would be 6 MB
 
 
 def test_no_image_comes_twice_before_all_came_once():
