@@ -18,7 +18,13 @@ from bkd_core.__main__ import main
 from bkd_core.benchmarks.adaptation import benchmark, load_protocol, plan_runs, run_adaptation
 from bkd_core.benchmarks.adaptation.pictures import write_picture
 from bkd_core.benchmarks.adaptation.plan import BKD
-from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
+from bkd_core.benchmarks.adaptation.results import (
+    ADDED_FIELDS,
+    append_line,
+    FIELDS,
+    LINES,
+    read_lines,
+)
 from bkd_core.datasets import paired_files
 from bkd_core.errors import InputError
 from bkd_core.training import Trainer
@@ -159,7 +165,7 @@ def test_every_run_has_one_line_with_its_measured_numbers(finished):
             (BKD, 'self_training'))]
     _, runs = finished.plan()
     for line, run in zip(lines, runs):
-        assert tuple(line) == FIELDS
+        assert tuple(line) == FIELDS + ADDED_FIELDS
         folder = finished.output / 'dusk_cpu' / run.name
         metrics = json.loads((folder / 'metrics.json').read_text())
         assert (line['run'], line['config_hash']) == (run.name, run.config_hash)

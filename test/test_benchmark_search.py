@@ -11,7 +11,7 @@ from bkd_core.benchmarks.adaptation import load_protocol, plan_runs, plan_search
 from bkd_core.benchmarks.adaptation.benchmark import check_data, pending
 from bkd_core.benchmarks.adaptation.factors import Change, FACTORS, settings_of
 from bkd_core.benchmarks.adaptation.plan import BKD
-from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES
+from bkd_core.benchmarks.adaptation.results import ADDED_FIELDS, append_line, FIELDS, LINES
 from bkd_core.benchmarks.adaptation.search_table import SEARCH_FIELDS, write_search_table
 from bkd_core.config import BilateralDistillationConfig
 from bkd_core.errors import InputError
@@ -190,7 +190,7 @@ def test_a_search_makes_each_run_once_with_its_line(tmp_path, monkeypatch, capsy
     main(['benchmark', *command])
     assert 'search.md' in capsys.readouterr().out
     lines = SEARCH.read(world.results)
-    assert all(tuple(one) == FIELDS + SEARCH_FIELDS for one in lines)
+    assert all(tuple(one) == FIELDS + ADDED_FIELDS + SEARCH_FIELDS for one in lines)
     assert [(one['method'], one['factor'], one['value']) for one in lines] == [
         ('source_only', None, None), ('self_training', None, None), (BKD, None, None),
         (BKD, 'kl_direction', 'reverse'), (BKD, 'student_init', 'source_only'),

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import json
 from xml.etree import ElementTree
 
-from bkd_core.benchmarks.adaptation.plan import BKD, SECOND_ROUND
+from bkd_core.benchmarks.adaptation.plan import AVERAGED, BKD, SECOND_ROUND
 from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
 from bkd_core.benchmarks.adaptation.table import write_table
 from bkd_core.errors import InputError
@@ -95,6 +95,30 @@ def test_a_second_round_is_compared_with_the_student_that_taught_it(tmp_path):
     titles = [part.text for part in ElementTree.parse(
         tmp_path / 'adaptation_p_cpu.svg').getroot().iter(f'{SVG}text')]
     assert {'self_training', BKD} <= set(titles)
+
+
+def test_a_student_of_a_teacher_of_earlier_settings_is_left_out(tmp_path):
+    second = [
+        line(SECOND_ROUND, seed, .5, BKD, teacher_run=one['run'])
+        for seed, one in enumerate(STUDENT)]
+    longer = [
+        {**one, 'settings_hash': 'longer', 'run': f'longer{one["seed"]}'} for one in STUDENT]
+    before = FLOOR + TEACHER + STUDENT + second
+    assert (SECOND_ROUND, BKD) in rows(table_of(tmp_path, before))
+    text = table_of(tmp_path, longer)
+    assert (BKD, 'self_training') in rows(text) and (SECOND_ROUND, BKD) not in rows(text)
+    assert '6 older lines of the record' in text
+
+
+def test_a_student_of_several_goes_with_the_first_of_them_that_is_left_out(tmp_path):
+    names = [one['run'] for one in STUDENT[:2]]
+    averaged = line(AVERAGED, 0, .5, BKD, teacher_run=None, teacher_runs=names)
+    before = FLOOR + TEACHER + STUDENT[:2] + [averaged]
+    assert (AVERAGED, BKD) in rows(table_of(tmp_path, before))
+    longer = {**STUDENT[1], 'settings_hash': 'longer', 'run': 'longer'}
+    assert (AVERAGED, BKD) not in rows(table_of(tmp_path, [longer]))
+    del averaged['teacher_runs']
+    assert (AVERAGED, BKD) not in rows(table_of(tmp_path / 'nameless', before))
 
 
 def test_the_chart_compares_over_the_seeds_that_both_have(tmp_path):

@@ -86,10 +86,16 @@ class Run:
     defaults_hash: str
 
     @property
+    def teacher_runs(self) -> tuple[str, ...]:
+        """Return the names of a student's teachers; several are averaged."""
+        teachers = getattr(self.config.method, 'teacher', None) or ()
+        count = 1 if isinstance(teachers, str) else len(teachers)
+        return tuple(need.name for need in self.needs[:count])
+
+    @property
     def teacher_run(self) -> str | None:
-        """Return the name of a student's teacher; None if several are averaged."""
-        teachers = getattr(self.config.method, 'teacher', None)
-        return self.needs[0].name if teachers and isinstance(teachers, str) else None
+        """Return the name of a student's only teacher."""
+        return self.teacher_runs[0] if len(self.teacher_runs) == 1 else None
 
     @property
     def title(self) -> str:

@@ -23,6 +23,7 @@ FIELDS = (
     'protocol', 'budget', 'method', 'teacher', 'seed', 'miou', 'iou', 'num_frames', 'steps',
     'seconds', 'parameters', 'device', 'commit', 'config_hash', 'settings_hash', 'run',
     'teacher_run', 'note')
+ADDED_FIELDS = ('teacher_runs',)  # lines of earlier versions lack them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,9 @@ def make_line(
     :param directory: Its model directory.
     :param protocol: Its protocol.
     :param budget: Its budget.
-    :return: `FIELDS`; mIoU and IoU are 0 to 1, an IoU is None for a class that does not occur
-        in the truth. Seconds are those of all steps, also if the run was interrupted.
+    :return: `FIELDS` and `ADDED_FIELDS`; mIoU and IoU are 0 to 1, an IoU is None for a class
+        that does not occur in the truth. Seconds are those of all steps, also if the run was
+        interrupted.
     """
     metrics = json.loads((directory / METRICS).read_text(encoding='utf-8'))
     scores = metrics['scores']
@@ -78,7 +80,8 @@ def make_line(
         'commit': metrics['commit'], 'config_hash': run.config_hash,
         'settings_hash': run.settings_hash, 'run': run.name,
         'teacher_run': run.teacher_run,
-        'note': protocol.oracle_note if run.stage == 'oracle' else ''}
+        'note': protocol.oracle_note if run.stage == 'oracle' else '',
+        'teacher_runs': run.teacher_runs}
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:

@@ -80,23 +80,45 @@ def rows_of(lines: list[dict[str, Any]]) -> tuple[list[Row], int]:
     Group the lines of one protocol and budget.
 
     A row never mixes settings: it holds those of its newest line. Of a run that was made
-    again the newest line counts, and students of the run before it do not.
+    again the newest line counts, and students of the run before it do not; nor do students of
+    a teacher that has other settings by now.
 
     :param lines: Oldest first.
     :return: The rows, and the number of lines that are left out.
     """
     num_lines = len(lines)
+    known = {line['run'] for line in lines}
     lines = without_outdated(lines)
+    rows = _newest_rows(lines)
+    while True:
+        shown = {line['run'] for row in rows for line in row.lines.values()}
+        kept = [
+            line for row in rows for line in row.lines.values()
+            if not _is_of_another_teacher(line, known=known, shown=shown)]
+        if len(kept) == len(shown):
+            return rows, num_lines - len(kept)
+        rows = _newest_rows(kept)
+
+
+def _is_of_another_teacher(line: dict[str, Any], *, known: set[str], shown: set[str]) -> bool:
+    """Tell whether a student's teachers are in the record, but not in the table any more."""
+    if line['teacher'] is None:
+        return False
+    # The record of earlier versions does not name the teachers that a student has the mean of.
+    teachers = set(line.get('teacher_runs') or filter(None, [line['teacher_run']]))
+    return not teachers or bool(teachers & known - shown)
+
+
+def _newest_rows(lines: list[dict[str, Any]]) -> list[Row]:
     newest = {(line['method'], line['teacher']): line['settings_hash'] for line in lines}
     chosen: dict[tuple, dict[int, dict[str, Any]]] = {key: {} for key in newest}
     for line in lines:
         key = line['method'], line['teacher']
         if line['settings_hash'] == newest[key]:
             chosen[key][line['seed']] = line
-    rows = [
+    return [
         Row(method=method, teacher=teacher, lines=dict(sorted(by_seed.items())))
         for (method, teacher), by_seed in chosen.items()]
-    return rows, num_lines - sum(len(row.lines) for row in rows)
 
 
 def teacher_of(row: Row, rows: Sequence[Row]) -> Row | None:
