@@ -117,7 +117,7 @@ def _run_stage(
     spec = ModelSpec(
         name=name, network=config.model.network, network_options=config.model.options,
         label_space=get_label_space(config.label_space),
-        input_height=config.model.input_height)
+        input_height=config.model.input_height, size_multiple=network.size_multiple)
     write_model(directory, network, spec, config, validation)
     scores = measure(directory, validation, description=f'{name}: measure')
     measure_reference(

@@ -23,7 +23,7 @@ NAMES = ('gta5_to_cityscapes', 'synthia_to_cityscapes')
 STEPS = 2
 # Networks of this size stand for those of the papers.
 SMALL = {
-    'deeplabv2_resnet101': {'network': 'tiny', 'options': {}},
+    'deeplabv2_resnet101': {'network': 'tiny', 'options': {}},  # has one level only
     'segformer': {'network': 'segformer', 'options': {'variant': 'b0', 'pretrained': False}},
     'hrda': {'network': 'hrda', 'options': {'variant': 'b0', 'pretrained': False}},
     'lite_fpn': {'network': 'lite_fpn', 'options': {'pretrained': False}},
@@ -55,6 +55,7 @@ def small_protocol(name, folder):
     for budget in values['budgets'].values():
         budget['model'] = {**SMALL[budget['model']['network']], 'input_height': 64}
         budget['augmentation']['crop_size'] = [64, 64]
+        budget.get('runs', {}).pop('max_square', None)
         # Blocks of 64 pixels would hide such crops as a whole.
         methods = budget.setdefault('methods', {}).setdefault('masked_consistency', {})
         methods['masking'] = {'block_size': 16}
@@ -78,6 +79,9 @@ def test_every_method_of_a_protocol_trains_on_its_data(name, budget, methods, da
     lines = read_lines(tmp_path / 'adaptation.jsonl')
     assert {(line['method'], line['teacher']) for line in lines} == {
         (run.method, run.teacher) for run in runs}
+    for spec in (tmp_path / 'runs').rglob('model.yaml'):
+        unit = yaml.safe_load(spec.read_text(encoding='utf-8'))['size_multiple']
+        assert unit == (64 if budget == 'hrda' else 32)
     classes = 19 if name == 'gta5_to_cityscapes' else 16
     assert all(line['steps'] == STEPS and len(line['iou']) == classes for line in lines)
 
@@ -111,6 +115,8 @@ def test_the_papers_settings_are_in_the_files(name):
         plan_runs(protocol, budget, methods=('masked_consistency',))[0].config
         for budget in ('deeplabv2', 'daformer'))
     assert deeplab.model.network == 'deeplabv2_resnet101'
+    multi_level, = plan_runs(protocol, 'deeplabv2', methods=('max_square',))
+    assert multi_level.config.model.options == {'auxiliary': True}
     optimizer = deeplab.optimizer
     assert (optimizer.name, optimizer.learning_rate, optimizer.momentum) == ('sgd', 2.5e-4, 0.9)
     assert (optimizer.weight_decay, optimizer.head_multiplier, optimizer.power) == (5e-4, 10, 0.9)

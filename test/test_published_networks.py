@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from bkd_core.errors import InputError
+from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network
 from bkd_core.models.deeplabv2_resnet101 import DeepLabV2ResNet101
 from bkd_core.models.dino import VARIANTS as DINO_VARIANTS
 from bkd_core.models.mix_transformer import MixTransformer, ReducedAttention, VARIANTS
 from bkd_core.models.pretrained_files import read_state
-from bkd_core.models.published_weights import load_deeplabv2, load_segformer
+from bkd_core.models.published_weights import adapt_input, load_deeplabv2, load_segformer
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
+from bkd_core.training.batch_norm import synchronise_batch_norm
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -130,14 +133,51 @@ def test_of_two_summed_branches_the_published_other_two_are_left_out(resnet):
 def test_a_network_of_proda_is_loaded_from_inside_of_its_checkpoint(resnet, tmp_path):
     state = {**trunk_of(resnet), **proda_head()}
     path = tmp_path / 'proda.pkl'
+    norm = {
+        f'bn_pretrain.{name}': value for name, value in nn.BatchNorm2d(2048).state_dict().items()}
     torch.save({'ResNet101': {'model_state': {
-        f'module.{name}': value for name, value in state.items()}}, 'iter': 3}, path)
-    network = deeplabv2(head='proda')
+        f'module.{name}': value for name, value in {**state, **norm}.items()}},
+        'iter': 3, 'best_iou': np.float64(0.57)}, path)
+    with pytest.raises(InputError, match='bn_clr.; set network_options.features_norm to true'):
+        load_deeplabv2(deeplabv2(head='proda'), read_state(path), where=path)
+    network = deeplabv2(head='proda', features_norm=True)
     load_deeplabv2(network, read_state(path), where=path)
     ours = network.classifier.state_dict()
     theirs = {name.removeprefix('layer5.'): value for name, value in proda_head().items()}
     assert set(ours) == set(theirs)
     assert torch.equal(ours['bottleneck.1.weight'], state['layer5.bottleneck.1.weight'])
+
+
+@pytest.mark.parametrize(('kind', 'prepare'), [
+    ('caffe', lambda pixels: pixels.flip(1) - torch.tensor(
+        [104.00698793, 116.66876762, 122.67891434]).view(1, 3, 1, 1)),
+    ('unit', lambda pixels: pixels / 255)])
+def test_weights_for_other_pixels_see_the_same_of_ours(kind, prepare):
+    theirs, ours = deeplabv2().backbone, deeplabv2().backbone
+    for trunk in (theirs, ours):
+        torch.manual_seed(2)
+        nn.init.normal_(trunk.bn1.running_mean)
+    adapt_input(ours, kind, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    pixels = 255 * torch.rand(1, 3, 32, 32)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        expected = theirs.bn1(theirs.conv1(prepare(pixels)))
+        found = ours.bn1(ours.conv1((pixels - mean) / std))
+    inside = (..., slice(2, -2), slice(2, -2))  # beyond, one is padded by another grey
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-3, atol=1e-3)
+    assert expected[inside].std() > 0.5
+
+
+def test_the_input_of_weights_is_converted_once_when_they_are_read(resnet, tmp_path):
+    path = tmp_path / 'resnet.pth'
+    torch.save(resnet, path)
+    plain = DeepLabV2ResNet101(5, weights=str(path))
+    caffe = DeepLabV2ResNet101(5, weights=str(path), weights_input='caffe')
+    assert not torch.equal(plain.backbone.conv1.weight, caffe.backbone.conv1.weight)
+    torch.testing.assert_close(
+        caffe.backbone.conv1.weight[:, 0], resnet['conv1.weight'][:, 2] * IMAGENET_STD[0])
+    with pytest.raises(InputError, match='weights_input.*caffe'):
+        DeepLabV2ResNet101(5, weights=str(path), weights_input='bgr')
 
 
 @pytest.mark.parametrize(('change', 'message'), [
@@ -163,6 +203,8 @@ def test_batch_norm_trains_and_moves_as_it_is_told(batch_norm, trains, moves):
     assert norm.weight.requires_grad == trains
     assert (not torch.equal(norm.running_mean, before)) == moves
     assert network.backbone.conv1.weight.requires_grad
+    synchronise_batch_norm(network, torch.device('cuda'))  # another class of layers
+    assert network.train().backbone.bn1.training == moves
 
 
 def offline(*_, **__):
@@ -406,6 +448,14 @@ def test_in_training_one_random_crop_has_detail(hrda):
     assert len(places) > 3
 
 
+def test_a_timm_without_the_network_is_told_to_be_renewed(monkeypatch):
+    ensure_torchvision_imports()
+    import timm
+    monkeypatch.setattr(timm, 'is_model', lambda name: 'dinov3' not in name)
+    with pytest.raises(InputError, match='timm .* has no .vit_small_patch16_dinov3.*pip install'):
+        build_network('dino', 5, variant='dinov3_small', pretrained=False)
+
+
 def test_positions_of_dinov2_are_timms_at_the_size_of_its_training():
     ensure_torchvision_imports()
     import timm
@@ -447,8 +497,10 @@ class Runs:
 def test_a_file_that_would_run_code_is_refused(tmp_path, content, capsys):
     path = tmp_path / 'weights.pth'
     torch.save(content, path)
-    with pytest.raises(InputError, match='weights.pth: not readable as a state dict'):
+    with pytest.raises(InputError, match=(
+            'weights.pth: not readable.*could run code.*safetensors.torch.save_file')) as error:
         read_state(path)
+    assert '\x1b' not in str(error.value)
     assert 'code was run' not in capsys.readouterr().out
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 from typing import Literal
 
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models.pretrained_files import download, read_state
+from bkd_core.models.published_weights import adapt_input, INPUTS, load_deeplabv2
 from bkd_core.models.torchvision_guard import ensure_torchvision_imports
 import torch
 from torch import nn, Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # Dilations of the branches of a head, which are summed (Chen et al. 2018, ASPP-L).
 DILATIONS = (6, 12, 18, 24)
@@ -38,6 +41,11 @@ class DeepLabV2ResNet101(nn.Module):
     :param auxiliary: Add the head on `layer3`.
     :param head: 'summed' as in AdaptSegNet, or 'proda' (Zhang et al. 2021): the branches are
         concatenated, weighed by channel and merged, with group normalisation.
+    :param features_norm: Normalise the features in front of the head (ProDA's `bn_clr`).
+    :param weights_input: What the network in `weights` was trained on: 'imagenet' is RGB
+        normalised by ImageNet's mean and deviation, as here; 'caffe' BGR minus a mean, for the
+        networks of AdaptSegNet and others that start from the same weights; 'unit' RGB of 0 to 1,
+        for those of ProDA. The first layer is converted.
     :param summed_branches: How many of the four branches (dilations 6, 12, 18, 24) 'summed' has.
         AdaptSegNet's code returns after the second, so weights that it trained need 2.
     :param batch_norm: 'affine_fixed' normalises by the step's statistics and does not train scale
@@ -50,7 +58,8 @@ class DeepLabV2ResNet101(nn.Module):
     def __init__(
         self, num_classes: int, *, pretrained: bool = True, weights: str | None = None,
         auxiliary: bool = False, head: Literal['summed', 'proda'] = 'summed',
-        summed_branches: int = 4,
+        summed_branches: int = 4, features_norm: bool = False,
+        weights_input: Literal['imagenet', 'caffe', 'unit'] = 'imagenet',
         batch_norm: Literal['affine_fixed', 'fixed', 'trained'] = 'affine_fixed',
     ) -> None:
         super().__init__()
@@ -58,6 +67,8 @@ class DeepLabV2ResNet101(nn.Module):
             raise unknown_name('network_options.batch_norm', batch_norm, _BATCH_NORMS)
         if head not in _HEADS:
             raise unknown_name('network_options.head', head, _HEADS)
+        if weights_input not in INPUTS:
+            raise unknown_name('network_options.weights_input', weights_input, INPUTS)
         if not 1 <= summed_branches <= len(DILATIONS):
             raise InputError(
                 f'network_options.summed_branches: got {summed_branches}; expected 1 to '
@@ -68,9 +79,10 @@ class DeepLabV2ResNet101(nn.Module):
             else WeighedDilations(2048, num_classes))
         self.aux_classifier = (
             SummedDilations(1024, num_classes, branches=summed_branches) if auxiliary else None)
+        self.features_norm = nn.BatchNorm2d(2048) if features_norm else None
         self.has_fixed_statistics = batch_norm == 'fixed'
         if pretrained:
-            self._start_from(weights)
+            self._start_from(weights, weights_input)
         if batch_norm != 'trained':
             for module in self._norms():
                 module.requires_grad_(False)
@@ -120,17 +132,18 @@ class DeepLabV2ResNet101(nn.Module):
         trunk = self.backbone
         features = trunk.maxpool(trunk.relu(trunk.bn1(trunk.conv1(images))))
         third = trunk.layer3(trunk.layer2(trunk.layer1(features)))
-        return third, trunk.layer4(third)
+        fourth = trunk.layer4(third)
+        return third, fourth if self.features_norm is None else self.features_norm(fourth)
 
     def _norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
-    def _start_from(self, weights: str | None) -> None:
-        from bkd_core.models.published_weights import load_deeplabv2
+    def _start_from(self, weights: str | None, weights_input: str) -> None:
         from torchvision.models import ResNet101_Weights
         state = read_state(weights) if weights else download(
             'deeplabv2_resnet101', ResNet101_Weights.IMAGENET1K_V1.get_state_dict)
         load_deeplabv2(self, state, where=weights or 'ResNet101_Weights.IMAGENET1K_V1')
+        adapt_input(self.backbone, weights_input, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 class SummedDilations(nn.Module):

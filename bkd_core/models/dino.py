@@ -95,6 +95,10 @@ class Dino(nn.Module):
 
 def _build_trunk(name: str, *, download: bool) -> nn.Module:
     import timm
+    if not timm.is_model(name.partition('.')[0]):
+        raise InputError(
+            f"network_options.variant: timm {timm.__version__} has no '{name}'; get a newer one: "
+            'pip install -U timm')
 
     def build() -> nn.Module:
         # Without the class token's head, and with positions for images of any size.

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 import pickle
-from typing import Callable, TypeVar
+import re
+from typing import Callable, ContextManager, TypeVar
 
 from bkd_core.errors import InputError
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -36,10 +39,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == '.safetensors':
             content = safetensors.torch.load_file(path)
         else:
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        RuntimeError, EOFError, OSError, pickle.UnpicklingError, safetensors.SafetensorError,
-    ) as error:
+            with _numbers_of_numpy():
+                content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r'(?:GLOBAL|class) (\S+)', str(error))
+        what = f' ({found[1]})' if found else ''
+        raise InputError(
+            f'{path}: not readable as a state dict: it holds more than tensors and numbers{what}, '
+            'which could run code. Where it comes from a source that you trust, load it there and '
+            'save its state dict alone, best by safetensors.torch.save_file') from error
+    except (RuntimeError, EOFError, OSError, safetensors.SafetensorError) as error:
         reason = str(error).split('\n')[0]
         raise InputError(f'{path}: not readable as a state dict ({reason})') from error
     state = _unwrap(content)
@@ -66,6 +75,15 @@ def download(network: str, get: Callable[[], _T]) -> _T:
             f'{network}: its pretrained weights could not be downloaded ({reason}). Give a local '
             'file with --model.options.weights, or start from scratch with '
             '--model.options.pretrained false') from error
+
+
+def _numbers_of_numpy() -> ContextManager:
+    """Let a checkpoint hold NumPy's numbers, such as the score that it was kept for."""
+    if not hasattr(torch.serialization, 'safe_globals'):  # torch 2.4
+        return nullcontext()
+    core = np._core if hasattr(np, '_core') else np.core
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32)]
+    return torch.serialization.safe_globals([core.multiarray.scalar, np.dtype, *kinds])
 
 
 def _unwrap(content: object) -> dict[str, Tensor]:

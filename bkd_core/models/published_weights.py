@@ -5,12 +5,51 @@
 from __future__ import annotations
 
 import re
+from typing import Sequence
 
 from bkd_core.errors import InputError
 import torch
 from torch import nn, Tensor
 
 State = dict[str, Tensor]
+
+
+# What networks of other programs make of a pixel (red, green, blue, 0 to 255): the order of its
+# channels, the factor, and what is subtracted after it.
+INPUTS = {
+    'imagenet': None,  # as here
+    # The Caffe weights that AdaptSegNet and those after it start from: blue first, minus a mean.
+    'caffe': ((2, 1, 0), 1.0, (104.00698793, 116.66876762, 122.67891434)),
+    'unit': ((0, 1, 2), 1 / 255, (0.0, 0.0, 0.0)),  # ProDA: 0 to 1
+}
+
+
+def adapt_input(
+    network: nn.Module, weights_input: str, *, mean: Sequence[float], std: Sequence[float],
+) -> None:
+    """
+    Let a ResNet that was trained on other pixels see ImageNet's normalised ones.
+
+    Order, factor and mean go into the first convolution and the mean of the batch normalisation
+    behind it, so inside the image nothing changes. At its border the padding is another grey.
+
+    :param network: Its `conv1` and `bn1` are changed in place.
+    :param weights_input: One of `INPUTS`.
+    :param mean: Mean that images are normalised by, red, green, blue, 0 to 255.
+    :param std: Standard deviation likewise.
+    """
+    if INPUTS[weights_input] is None:
+        return
+    order, factor, subtracted = INPUTS[weights_input]
+    with torch.no_grad():
+        theirs = network.conv1.weight
+        mean, std, subtracted = (theirs.new_tensor(each) for each in (mean, std, subtracted))
+        offset = factor * mean[list(order)] - subtracted  # their input where ours is 0
+        shift = (theirs.sum((2, 3)) * offset).sum(1)
+        ours = torch.empty_like(theirs)
+        ours[:, list(order)] = theirs * (factor * std[list(order)]).view(1, 3, 1, 1)
+        theirs.copy_(ours)
+        network.bn1.running_mean.sub_(shift)
 
 
 def load_deeplabv2(network: nn.Module, state: State, *, where: str) -> None:
@@ -33,6 +72,11 @@ def load_deeplabv2(network: nn.Module, state: State, *, where: str) -> None:
     multi_level = any(name.startswith('layer6.') for name in state)
     heads = {'layer5': 'aux_classifier', 'layer6': 'classifier'} if multi_level else {
         'layer5': 'classifier'}
+    if any(name.startswith('bn_pretrain.') for name in state) and network.features_norm is None:
+        raise InputError(
+            f"{where}: has a normalisation in front of the head (ProDA's bn_clr); set "
+            'network_options.features_norm to true')
+    heads['bn_pretrain'] = 'features_norm'
     renamed = {}
     for name, value in state.items():
         first, _, rest = name.partition('.')

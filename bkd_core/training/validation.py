@@ -19,7 +19,7 @@ from bkd_core.inference import Segmenter
 from bkd_core.inference.torch_runtime import TorchRuntime
 from bkd_core.labels import get_label_space, id_mapping
 from bkd_core.model_directory import ModelSpec
-from bkd_core.models import save_weights
+from bkd_core.models import MODELS, save_weights
 from bkd_core.runs.files import BEST, BEST_SCORE
 from bkd_core.visualization import colorize, panel
 import cv2
@@ -56,7 +56,8 @@ class Validation:
         self.spec = ModelSpec(
             name=name, network=config.model.network, network_options=config.model.options,
             label_space=get_label_space(config.label_space),
-            input_height=config.model.input_height)
+            input_height=config.model.input_height,
+            size_multiple=MODELS[config.model.network].size_multiple)
 
     def score(self, network: nn.Module) -> dict[str, Any]:
         """
