@@ -29,7 +29,8 @@ from typing import Any
 from bkd_core import atomic
 from bkd_core.errors import InputError
 from bkd_core.labels import LabelSpace
-from bkd_core.manifest import check_folder, file_hash, MANIFEST, unpacked
+from bkd_core.manifest import check_folder, file_hash, MANIFEST
+from bkd_core.package_cache import unpacked
 import yaml
 
 FORMAT_VERSION = 1
