@@ -110,7 +110,8 @@ def resolve(model: str | Path) -> Path:
     :raises InputError: If it is not a model directory, or a package that was changed.
     """
     directory = SHIPPED / DEFAULT_MODEL if str(model) == 'default' else Path(model).expanduser()
-    if directory.is_file() and directory.suffix == '.zip':
+    is_zip = directory.is_file() and directory.suffix == '.zip'
+    if is_zip:
         directory = unpacked(directory)
     if not directory.is_dir():
         raise InputError(
@@ -122,7 +123,7 @@ def resolve(model: str | Path) -> Path:
         raise InputError(
             f"model '{directory}': it holds no {MODEL_YAML}, so it is not a model directory. "
             "Give the directory that 'bkd train' wrote, such as runs/NAME/student")
-    if (directory / MANIFEST).is_file():
+    if not is_zip and (directory / MANIFEST).is_file():  # what was unpacked was compared
         check_folder(directory)
     return directory
 

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+import os
 import threading
+import time
 
 from bkd_core import package_cache
-from bkd_core.manifest import MANIFEST, write_manifest, write_zip
+from bkd_core.errors import InputError
+from bkd_core.manifest import check_folder, file_hash, MANIFEST, write_manifest, write_zip
 from bkd_core.package_cache import unpacked
 import pytest
 
@@ -58,3 +61,47 @@ def test_those_who_ask_at_once_get_one_folder_that_is_unpacked_once(
     assert len(times) == 1
     assert kept_in(packages) == {folder}
     assert (folder / 'weights').read_text() == 'a' and (folder / MANIFEST).is_file()
+
+
+def test_the_eight_packages_that_were_used_last_stay(write_package, packages):
+    first, second = (unpacked(write_package(name)) for name in ('first', 'second'))
+    for folder, age in ((first, 200), (second, 100)):
+        os.utime(folder, (time.time() - age,) * 2)
+    unpacked(packages.parents[2] / 'first.zip')  # used once more
+    for number in range(7):
+        unpacked(write_package(str(number)))
+    kept = kept_in(packages)
+    assert len(kept) == 8 and first in kept and second not in kept
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda folder: (folder / 'weights').write_text('b'),
+    lambda folder: (folder / 'weights').unlink(),
+    lambda folder: (folder / 'more').write_text('b'),
+    lambda folder: (folder / MANIFEST).write_text('{'),
+    lambda folder: (folder / MANIFEST).unlink()])
+def test_a_folder_that_is_damaged_in_the_cache_is_unpacked_anew(
+        write_package, packages, caplog, spoil):
+    path = write_package('a')
+    folder = unpacked(path)
+    assert unpacked(path) == folder and caplog.records == []
+    spoil(folder)
+    assert unpacked(path) == folder
+    record, = caplog.records
+    assert record.levelname == 'WARNING'
+    assert f'{folder}: damaged in the cache: ' in record.message and str(path) in record.message
+    assert (folder / 'weights').read_text() == 'a'
+    assert kept_in(packages) == {folder}
+    check_folder(folder)
+
+
+def test_a_damaged_folder_and_a_damaged_file_give_the_error_of_the_file(
+        write_package, packages):
+    path = write_package('a')
+    folder = unpacked(path)
+    (folder / 'weights').write_text('b')
+    path.write_bytes(b'no zip file')
+    os.rename(folder, packages / file_hash(path)[:32])
+    with pytest.raises(InputError, match='a.zip: not a whole zip file'):
+        unpacked(path)
+    assert kept_in(packages) == set()
