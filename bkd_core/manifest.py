@@ -22,7 +22,6 @@ import zipfile
 import zlib
 
 from bkd_core import atomic
-from bkd_core.cache_folder import cache_folder
 from bkd_core.errors import InputError
 
 MANIFEST = 'manifest.json'
@@ -30,7 +29,6 @@ FORMAT_VERSION = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold
 _BLOCK = 1 << 20
 _MAX_MANIFEST_BYTES = 16 << 20
-_MAX_UNPACKED = 8
 
 
 def write_manifest(folder: Path, about: dict[str, Any]) -> None:
@@ -113,27 +111,6 @@ def unpack(path: Path, folder: Path) -> None:
     :raises InputError: As `check_zip`, and if the disk has no room for it.
     """
     _read_zip(path, folder)
-
-
-def unpacked(path: Path) -> Path:
-    """
-    Return the folder of a zip file's content, kept in `~/.cache/bkd_ros` for the next time.
-
-    :param path: The zip file.
-    :raises InputError: As `unpack`, and if the cache cannot be written.
-    """
-    folder = cache_folder() / 'packages' / file_hash(path)[:32]
-    if (folder / MANIFEST).is_file():
-        return folder
-    try:
-        with atomic.directory(folder) as fresh:
-            unpack(path, fresh)
-        _forget_old(folder)
-    except OSError as error:
-        raise InputError(
-            f'{path}: cannot be unpacked into {folder.parent}: {error.strerror}. Unpack it '
-            'yourself and give the folder') from error
-    return folder
 
 
 def file_hash(path: Path) -> str:
@@ -286,10 +263,3 @@ def _hash(file: BinaryIO) -> str:
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
     while block := file.read(_BLOCK):
         yield block
-
-
-def _forget_old(newest: Path) -> None:
-    """Delete what was unpacked first, so that eight packages stay."""
-    folders = [path for path in newest.parent.glob('[!.]*') if path != newest]
-    for folder in sorted(folders, key=lambda path: path.stat().st_mtime_ns)[:-(_MAX_UNPACKED - 1)]:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,8 @@ from typing import Any
 from bkd_core import atomic
 from bkd_core.errors import InputError
 from bkd_core.labels import LabelSpace
-from bkd_core.manifest import check_folder, file_hash, MANIFEST, unpacked
+from bkd_core.manifest import check_folder, file_hash, MANIFEST
+from bkd_core.package_cache import unpacked
 import yaml
 
 FORMAT_VERSION = 1
@@ -109,7 +110,8 @@ def resolve(model: str | Path) -> Path:
     :raises InputError: If it is not a model directory, or a package that was changed.
     """
     directory = SHIPPED / DEFAULT_MODEL if str(model) == 'default' else Path(model).expanduser()
-    if directory.is_file() and directory.suffix == '.zip':
+    is_zip = directory.is_file() and directory.suffix == '.zip'
+    if is_zip:
         directory = unpacked(directory)
     if not directory.is_dir():
         raise InputError(
@@ -121,7 +123,7 @@ def resolve(model: str | Path) -> Path:
         raise InputError(
             f"model '{directory}': it holds no {MODEL_YAML}, so it is not a model directory. "
             "Give the directory that 'bkd train' wrote, such as runs/NAME/student")
-    if (directory / MANIFEST).is_file():
+    if not is_zip and (directory / MANIFEST).is_file():  # what was unpacked was compared
         check_folder(directory)
     return directory
 

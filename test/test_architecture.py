@@ -28,6 +28,7 @@ LINES = (
     'model_package',
     'config_file model_card report runs',
     'config batch visualization image_encodings model_directory progress',
+    'package_cache',
     'labels manifest',
     'cache_folder',
     'errors atomic',
@@ -49,7 +50,7 @@ TORCH_FREE = {
     '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
     'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
     'model_directory', 'progress', 'cache_folder', 'runs', 'manifest',
-    'model_package'}
+    'model_package', 'package_cache'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {
     'bkd_core.adaptation.round', 'bkd_core.adaptation.round_training',

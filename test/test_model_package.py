@@ -187,7 +187,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
             act(path)
     assert list((tmp_path / 'into').iterdir()) == []
     new = {file for file in tmp_path.parent.rglob('*') if file.is_file()} - before
-    assert new == set()
+    assert {file.suffix for file in new} <= {'.lock'}
 
 
 def test_a_link_and_a_name_that_comes_twice_are_refused(tmp_path):
@@ -219,7 +219,7 @@ def test_a_package_that_the_disk_has_no_room_for_is_refused_before_it_is_unpacke
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(InputError, match='out.zip: takes .* MB; the disk of'):
         model_directory.resolve(tmp_path / 'out.zip')
-    assert [path for path in (tmp_path / 'cache').rglob('*') if path.is_file()] == []
+    assert [path for path in (tmp_path / 'cache').rglob('[!.]*') if path.is_file()] == []
 
 
 @given(data=st.data())
@@ -244,20 +244,13 @@ def test_a_zip_file_that_is_cut_off_or_spoilt_anywhere_is_refused_or_still_whole
         assert checked.files == check_package(path).files
 
 
-def test_unpacked_packages_are_kept_once_and_their_number_is_bounded(model, tmp_path):
+def test_a_zip_file_stays_a_model_when_its_unpacked_copy_is_damaged(model, tmp_path):
     write_package(model, tmp_path / 'out.zip')
-    first = model_directory.resolve(tmp_path / 'out.zip')
-    assert model_directory.resolve(tmp_path / 'out.zip') == first
-    for seed in range(10):
-        (model / 'metrics.json').write_text(json.dumps({
-            'scores': {'miou': 0.5}, 'seed': seed, 'commit': 'abc', 'version': '0.1.0'}))
-        write_package(model, tmp_path / f'{seed}.zip')
-        newest = model_directory.resolve(tmp_path / f'{seed}.zip')
-    kept = list((tmp_path / 'cache' / 'bkd_ros' / 'packages').iterdir())
-    assert len(kept) == 8 and newest in kept and first not in kept
-    (newest / 'model.onnx').write_bytes(b'spoilt in the cache')
-    with pytest.raises(InputError, match="'model.onnx' differs"):
-        model_directory.resolve(tmp_path / '9.zip')
+    kept = model_directory.resolve(tmp_path / 'out.zip')
+    content = (kept / 'model.onnx').read_bytes()
+    (kept / 'model.onnx').write_bytes(b'spoilt in the cache')
+    assert model_directory.resolve(tmp_path / 'out.zip') == kept
+    assert (kept / 'model.onnx').read_bytes() == content
 
 
 @pytest.mark.parametrize('name', ['MODEL_CARD.md', 'metrics.json', 'config.yaml', 'model.onnx'])

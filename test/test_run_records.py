@@ -8,6 +8,7 @@ from dataclasses import replace
 import importlib.util
 import json
 import sys
+import time
 
 from bkd_core.config import DataConfig, RecordsConfig, TrainingConfig
 from bkd_core.config_file import override, parse, to_yaml
@@ -257,7 +258,9 @@ def test_frames_without_labels_can_be_pictured_but_not_scored(tmp_path):
 
 def test_tensorboard_without_its_package_is_refused_with_the_line_that_installs_it(
         tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *rest: (
+        None if name == 'tensorboard' else find_spec(name, *rest)))
     config = tiny_config(steps=2, records=RecordsConfig(tensorboard=True))
     with pytest.raises(InputError, match=r"pip install 'bkd_ros\[tensorboard\]'"):
         train(tmp_path, config)
@@ -277,6 +280,31 @@ def test_tensorboard_reads_losses_scores_and_pictures(tmp_path):
     losses = {event.step: event.value for event in events.Scalars('loss/source')}
     expected = {line['step'] + 1: line['source'] for line in losses_of(tmp_path)}
     assert losses == pytest.approx({step: expected[step] for step in (2, 4, 6, 8)})
+
+
+@needs_tensorboard
+def test_tensorboard_shows_each_point_of_a_resumed_run_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    config = tiny_config(steps=12, records=RecordsConfig(
+        log_steps=1, pictures_steps=5, pictures_frames=1, tensorboard=True))
+    built = trainer(tmp_path, config)
+    records = RunRecords(built, name='tiny', validation=VALIDATION, commit='abc')
+
+    def kill(step, losses):
+        if step == 9:  # steps 6 to 9 are made again
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), records:
+        built.run(observer=records, on_step=kill)
+    time.sleep(1.1)  # the names of event files, by which they are ordered, hold whole seconds
+    train(tmp_path, config)
+    events = EventAccumulator(str(tmp_path / 'tensorboard'))
+    events.Reload()
+    losses = events.Scalars('loss/source')
+    assert [event.step for event in losses] == list(range(1, 13))
+    assert [event.value for event in losses] == pytest.approx(
+        [line['source'] for line in losses_of(tmp_path)])
+    assert [event.step for event in events.Images('predictions')] == [5, 10, 12]
 
 
 @pytest.mark.gpu

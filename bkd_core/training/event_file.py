@@ -18,8 +18,8 @@ class EventFile:
     TensorBoard's package names the files, and puts the machine's name into their names.
 
     :param directory: Folder of the event files; it is made.
-    :param first_step: The step with which the run begins or goes on: what earlier files say of
-        later steps is not shown.
+    :param first_step: Number of steps made before: what earlier files say of more steps than these
+        is made again, so it is not shown.
     :raises InputError: If the package is missing.
     """
 
@@ -29,7 +29,8 @@ class EventFile:
                 "records.tensorboard: the package 'tensorboard' is not installed: "
                 "pip install 'bkd_ros[tensorboard]', or leave the setting at false")
         from torch.utils.tensorboard import SummaryWriter
-        self._writer = SummaryWriter(str(directory), purge_step=first_step)
+        # What was written at this very step was written before the checkpoint; it stays.
+        self._writer = SummaryWriter(str(directory), purge_step=first_step + 1)
 
     def numbers(self, values: dict[str, float], *, step: int) -> None:
         """
