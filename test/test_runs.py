@@ -172,6 +172,11 @@ def test_resume_refuses_to_begin_and_goes_on_with_what_was_begun(
     assert stop.value.code == 2 and not (tmp_path / 'out').exists()
     assert '--resume: nothing to go on with in out' in capfd.readouterr().err
 
+    with pytest.raises(SystemExit):
+        main(['train', tiny_experiment, '--output', 'out', '--resume', '--stage', 'modle'])
+    error = capfd.readouterr().err
+    assert "stage 'modle': the configuration has ['model']" in error and '--resume' not in error
+
     class StopsAfterTwo(experiment.Trainer):
         def run(self, **arguments):
             super().run(**{**arguments, 'until': 2})
