@@ -166,15 +166,15 @@ def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]
             continue
         if not _is_safe(entry.filename) or kind not in (0, stat.S_IFREG):
             raise InputError(
-                f"{where}: refused: {entry.filename!r} is no plain file inside the package; "
+                f'{where}: refused: {entry.filename!r} is no plain file inside the package; '
                 f'{_REMEDY}')
         if entry.compress_type not in _COMPRESSIONS:
             raise InputError(
-                f"{where}: refused: {entry.filename!r} is compressed by method "
+                f'{where}: refused: {entry.filename!r} is compressed by method '
                 f'{entry.compress_type}; expected 0 (stored) or 8 (deflated); {_REMEDY}')
         if entry.filename in entries:
             raise InputError(
-                f"{where}: refused: {entry.filename!r} is in it twice; {_REMEDY}")
+                f'{where}: refused: {entry.filename!r} is in it twice; {_REMEDY}')
         entries[entry.filename] = entry
     return entries
 
