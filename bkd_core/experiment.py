@@ -53,10 +53,7 @@ def run_experiment(
     :raises InputError: If a stage's folder belongs to other settings, or data is missing.
     """
     processes = present_processes()
-    for name in only:
-        if name not in stages:
-            raise InputError(f"stage '{name}': the configuration has {list(stages)}")
-    chosen = {name: config for name, config in stages.items() if not only or name in only}
+    chosen = chosen_stages(stages, only)
     for config in chosen.values():  # before hours of training, not after
         for data in (config.source, config.validation, *_target(config)):
             with processes.first_before_others():  # it lists files, the others read the list
@@ -71,6 +68,22 @@ def run_experiment(
                 input_height=config.model.input_height, licences=config.data_licences)
         processes.wait()
     return scores
+
+
+def chosen_stages(
+    stages: dict[str, TrainingConfig], only: tuple[str, ...],
+) -> dict[str, TrainingConfig]:
+    """
+    Return the stages that are to be run, in their order.
+
+    :param stages: All of a configuration.
+    :param only: Names of those to run; empty for all.
+    :raises InputError: If the configuration has no stage of a name.
+    """
+    for name in only:
+        if name not in stages:
+            raise InputError(f"stage '{name}': the configuration has {list(stages)}")
+    return {name: config for name, config in stages.items() if not only or name in only}
 
 
 def run_stage(

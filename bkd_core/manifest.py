@@ -29,6 +29,8 @@ FORMAT_VERSION = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold
 _BLOCK = 1 << 20
 _MAX_MANIFEST_BYTES = 16 << 20
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_REMEDY = "'bkd package' writes no such file, so take it from another source"
 
 
 def write_manifest(folder: Path, about: dict[str, Any]) -> None:
@@ -143,6 +145,8 @@ def _read_zip(path: Path, folder: Path | None) -> dict[str, Any]:
                     target = None if folder is None else folder / name
                     digest, size = _copy(file, target, known['bytes'])
                 _compare(name, digest, size, known, where)
+    except InputError:  # a ValueError, too
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise InputError(
             f'{where}: not a whole zip file ({error}). Copy it again') from error
@@ -162,9 +166,15 @@ def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]
             continue
         if not _is_safe(entry.filename) or kind not in (0, stat.S_IFREG):
             raise InputError(
-                f"{where}: refused: '{entry.filename}' is no plain file inside the package")
+                f'{where}: refused: {entry.filename!r} is no plain file inside the package; '
+                f'{_REMEDY}')
+        if entry.compress_type not in _COMPRESSIONS:
+            raise InputError(
+                f'{where}: refused: {entry.filename!r} is compressed by method '
+                f'{entry.compress_type}; expected 0 (stored) or 8 (deflated); {_REMEDY}')
         if entry.filename in entries:
-            raise InputError(f"{where}: refused: '{entry.filename}' is in it twice")
+            raise InputError(
+                f'{where}: refused: {entry.filename!r} is in it twice; {_REMEDY}')
         entries[entry.filename] = entry
     return entries
 

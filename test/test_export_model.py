@@ -128,6 +128,23 @@ def test_a_float_export_is_made_from_the_weights_alone(world, capfd, runtime, fr
     assert 'Conv' in types and 'QuantizeLinear' not in types
 
 
+def test_a_new_model_gets_no_records_of_the_run_and_the_model_itself_keeps_them(world):
+    records = [
+        '.lock', 'checkpoint.pt', 'log.jsonl', 'resources.jsonl', 'validation.jsonl', 'run.json',
+        'best/model.yaml', 'pictures/00000003.jpg', 'tensorboard/events']
+    kept = ['shift.json', 'replay/run.json', 'replay/best/00.png']
+    for name in (*records, *kept):
+        (world / 'model' / name).parent.mkdir(exist_ok=True)
+        (world / 'model' / name).write_text('private')
+    main(['export', 'model', '--runtime', 'onnxruntime', '--frames', 'drive', '--output', 'new'])
+    own = [
+        model_directory.CARD, model_directory.CONFIG, model_directory.METRICS,
+        model_directory.MODEL_YAML, model_directory.WEIGHTS, ONNX]
+    assert sorted(map(str, files_below(world / 'new'))) == sorted([*own, *kept])
+    main(['export', 'model', '--runtime', 'onnxruntime', '--frames', 'drive'])
+    assert sorted(map(str, files_below(world / 'model'))) == sorted([*own, *kept, *records])
+
+
 @pytest.mark.parametrize('runtime', ['onnxruntime_int8', 'openvino_int8'])
 def test_an_int8_export_names_the_networks_labels_and_stands_in_the_card(world, capfd, runtime):
     pytest.importorskip(runtime.removesuffix('_int8'))

@@ -172,6 +172,11 @@ def test_resume_refuses_to_begin_and_goes_on_with_what_was_begun(
     assert stop.value.code == 2 and not (tmp_path / 'out').exists()
     assert '--resume: nothing to go on with in out' in capfd.readouterr().err
 
+    with pytest.raises(SystemExit):
+        main(['train', tiny_experiment, '--output', 'out', '--resume', '--stage', 'modle'])
+    error = capfd.readouterr().err
+    assert "stage 'modle': the configuration has ['model']" in error and '--resume' not in error
+
     class StopsAfterTwo(experiment.Trainer):
         def run(self, **arguments):
             super().run(**{**arguments, 'until': 2})
@@ -202,6 +207,25 @@ def test_the_list_shows_every_run(tmp_path, capfd):
     main(['runs', 'list', str(tmp_path), '--json'])
     values = json.loads(capfd.readouterr().out)
     assert [value['state'] for value in values] == ['finished', 'interrupted']
+
+
+def test_the_list_goes_on_past_a_damaged_run_and_says_what_is_wrong(tmp_path, capfd):
+    damaged = write_run(tmp_path / 'a')
+    write_run(tmp_path / 'b', made=12)
+    (damaged / 'run.json').write_text('{"format')
+    main(['runs', 'list', str(tmp_path)])
+    out = capfd.readouterr().out
+    rows = [line.split('│')[1:4] for line in out.splitlines() if line.startswith('│')]
+    assert [[word.strip() for word in row] for row in rows] == [
+        ['a', 'damaged', '-'], ['b', 'interrupted', '12/40']]
+    assert f'{damaged}/run.json: damaged; expected what a run writes' in out.splitlines()[-1]
+    main(['runs', 'list', str(tmp_path), '--json'])
+    values = json.loads(capfd.readouterr().out)
+    assert [value['state'] for value in values] == ['damaged', 'interrupted']
+    assert 'run.json: damaged' in values[0]['damage'] and values[1]['damage'] == ''
+    with pytest.raises(SystemExit):
+        main(['runs', 'show', str(damaged)])
+    assert 'run.json: damaged' in capfd.readouterr().err
 
 
 def test_show_and_compare_print_tables_or_json(tmp_path, capfd):

@@ -24,7 +24,8 @@ class List:
     """
     List the training runs in a folder: state, how far, last losses, score.
 
-    'running' means that a process trains it now. Losses are means over the last 20 steps; mIoU is
+    'running' means that a process trains it now, 'damaged' that a file of it cannot be read; which
+    and why stands below the table. Losses are means over the last 20 steps; mIoU is
     that of the finished network, or of the last validation.
 
     For example:
@@ -55,10 +56,13 @@ class List:
             table.add_column(column, overflow='fold', no_wrap=column != 'run')
         for run in runs:
             table.add_row(
-                str(run.directory.relative_to(self.folder.expanduser())), run.state, _made(run),
-                _number(run.loss), _percent(run.score),
+                str(run.directory.relative_to(self.folder.expanduser())), run.state,
+                '-' if run.damage else _made(run), _number(run.loss), _percent(run.score),
                 _number(run.resources.get('images_per_second')), _age(run.updated))
         _print(table)
+        for run in runs:
+            if run.damage:
+                print(run.damage)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,14 +64,14 @@ class Train:
                 print(f'# stage {name}\n{to_yaml(config, is_complete=True)}')
             return
         require_training()
-        from bkd_core.experiment import run_experiment
+        from bkd_core.experiment import chosen_stages, run_experiment
         from bkd_core.runs import require_begun
         from bkd_core.training import joined
         output = self.output or Path('runs') / self.config.stem
         with joined():
             stages = self._stages(overrides)
             if self.resume:
-                for sentence in require_begun(output, self.stage or stages):
+                for sentence in require_begun(output, chosen_stages(stages, self.stage)):
                     print(sentence)
             scores = run_experiment(
                 stages, output=output, data_root=find_data_root(self.data_root), only=self.stage,

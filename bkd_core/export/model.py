@@ -26,6 +26,7 @@ from bkd_core.model_card import int8_section, replace_section
 from bkd_core.model_directory import INT8, ModelSpec, ONNX
 from bkd_core.models import load_network
 from bkd_core.progress import progress_bar
+from bkd_core.runs.files import LOCK, LOG, RECORDS
 import numpy as np
 from torch import nn
 
@@ -124,7 +125,7 @@ def export_model(task: ExportTask) -> Exported:
     with _disk_errors(task.output), atomic.directory(task.output) as folder:
         shutil.copytree(
             task.directory, folder, dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns(model_directory.MANIFEST))
+            ignore=lambda path, names: _left_out(task) if Path(path) == task.directory else ())
         _write(task, network, spec, folder / file)
         model_directory.write_spec(folder, spec)
         exported = Segmenter.load(folder, runtime=task.runtime, device='cpu')
@@ -136,6 +137,12 @@ def export_model(task: ExportTask) -> Exported:
             scores = _score(task, {'float32': original, 'int8': exported})
             _record(task, folder, parity, scores)
     return Exported(path=task.output / file, parity=parity, scores=scores)
+
+
+def _left_out(task: ExportTask) -> set[str]:
+    """Return what of the model is not copied: a manifest, and into a new model a run's records."""
+    is_new = task.output != task.directory
+    return {model_directory.MANIFEST, *((*RECORDS, LOG, LOCK) if is_new else ())}
 
 
 def _write(task: ExportTask, network: nn.Module, spec: ModelSpec, path: Path) -> None:

@@ -11,15 +11,15 @@ from typing import Iterable
 from bkd_core.errors import InputError
 from bkd_core.model_directory import METRICS
 from bkd_core.runs.files import CHECKPOINT, LOG
-from bkd_core.runs.run import is_run, read_run, Run
+from bkd_core.runs.run import damaged_run, is_run, read_run, Run
 
 
 def find_runs(folder: str | Path) -> list[Run]:
     """
-    Return the runs in a folder and below it, by their paths.
+    Return the runs in a folder and below it, by their paths; damaged ones have that state.
 
     :param folder: Such as 'runs'.
-    :raises InputError: If it is no folder, or a file of a run is damaged.
+    :raises InputError: If it is no folder.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -31,7 +31,14 @@ def find_runs(folder: str | Path) -> list[Run]:
         if is_run(Path(path)):
             names.clear()  # what lies in a run is a part of it
             found.append(Path(path))
-    return [read_run(path) for path in found]
+    return [_read_or_damaged(path) for path in found]
+
+
+def _read_or_damaged(directory: Path) -> Run:
+    try:
+        return read_run(directory)
+    except InputError as error:
+        return damaged_run(directory, str(error))
 
 
 def require_begun(output: Path, stages: Iterable[str]) -> list[str]:

@@ -36,8 +36,8 @@ class Run:
     What is known of a run.
 
     :param directory: Its folder.
-    :param state: 'running' (a process holds its lock), 'finished' (trained and measured) or
-        'interrupted'.
+    :param state: 'running' (a process holds its lock), 'finished' (trained and measured),
+        'interrupted', or of `damaged_run` 'damaged'.
     :param made: Steps that its log holds, of which those since the last checkpoint may still
         have to be made again.
     :param steps: Steps in all; None where nothing tells.
@@ -53,6 +53,7 @@ class Run:
     :param starts: When, where and by which command it was started, the newest last.
     :param stopped: Step, time and reason, if the loop ended early and could say why.
     :param updated: When the log last grew, ISO 8601 in UTC.
+    :param damage: Why it cannot be read; '' if it can.
     """
 
     directory: Path
@@ -70,6 +71,7 @@ class Run:
     starts: list[dict[str, Any]]
     stopped: dict[str, Any] | None
     updated: str
+    damage: str = ''
 
     @property
     def method(self) -> str:
@@ -117,9 +119,6 @@ def read_run(directory: str | Path) -> Run:
     metrics = _read(directory / METRICS)
     tail = last_lines(directory / LOG, NUM_AVERAGED)
     scores = metrics.get('scores', {})
-    newest = max(
-        (path.stat().st_mtime for path in (directory / LOG, directory / RUN) if path.exists()),
-        default=directory.stat().st_mtime)
     return Run(
         directory=directory, state=_state(directory), made=tail[-1]['step'] + 1 if tail else 0,
         steps=settings.get('steps', metrics.get('steps')),
@@ -129,7 +128,27 @@ def read_run(directory: str | Path) -> Run:
         miou=scores.get('miou'), iou=scores.get('iou', {}),
         validation=_last(directory / VALIDATION), best=_read(directory / BEST / BEST_SCORE),
         settings=settings, starts=journal.get('starts', []), stopped=journal.get('stopped'),
-        updated=datetime.fromtimestamp(newest, timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ'))
+        updated=_updated(directory))
+
+
+def damaged_run(directory: Path, damage: str) -> Run:
+    """
+    Return what is known of a run that cannot be read.
+
+    :param directory: Its folder.
+    :param damage: Why it cannot be read.
+    """
+    return Run(
+        directory=directory, state='damaged', made=0, steps=None, saved_step=None, losses={},
+        resources={}, miou=None, iou={}, validation={}, best={}, settings={}, starts=[],
+        stopped=None, updated=_updated(directory), damage=damage)
+
+
+def _updated(directory: Path) -> str:
+    newest = max(
+        (path.stat().st_mtime for path in (directory / LOG, directory / RUN) if path.exists()),
+        default=directory.stat().st_mtime)
+    return datetime.fromtimestamp(newest, timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
 def _state(directory: Path) -> str:

@@ -38,20 +38,17 @@ class RunRecords:
     :param name: Name of the run, for people.
     :param validation: Frames for scores and pictures, with or without labels.
     :param commit: The commit of the code.
-    :param images_per_step: Crops that all processes of the run take in one step; None counts the
-        trainer's own.
     :raises InputError: If a record is asked for that cannot be made.
     """
 
     def __init__(
         self, trainer: Trainer, *, name: str, validation: SegmentationDataset, commit: str,
-        images_per_step: int | None = None,
     ) -> None:
         self.trainer, self.settings = trainer, trainer.config.records
         config, directory, first_step = trainer.config, trainer.directory, trainer.step
         self.directory = directory
         domains = 1 if trainer.target is None else 2
-        self.images_per_step = images_per_step or domains * config.batch_size
+        self.images_per_step = domains * config.batch_size  # of all processes
         self.validation = Validation(
             config, directory=directory, name=name, frames=validation,
             device=str(trainer.device))
