@@ -99,7 +99,7 @@ def test_half_precision_weights_halve_the_file_and_keep_the_logits(exported, tmp
     network, spec, path = exported
     half = tmp_path / ONNX
     export_onnx(network, spec, half, half_precision_weights=True)
-    assert half.stat().st_size < .55 * path.stat().st_size
+    assert half.stat().st_size < .56 * path.stat().st_size  # .55 for HRDA's graph of ten passes
     image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
     full_logits, half_logits = (
         OnnxRuntime(each, 9).logits(image[None]) for each in (path, half))
@@ -144,7 +144,9 @@ def test_parity_fails_for_the_export_of_other_weights(exported):
     network, spec, path = exported
     other = copy.deepcopy(network)
     with torch.no_grad():
-        other.classifier.bias[4] += 100  # class 4 wins everywhere
+        for layer in other.modules():
+            if getattr(layer, 'out_channels', None) == 9:
+                layer.bias[4] += 100  # class 4 wins everywhere
     with pytest.raises(ExportError, match=f'{path}: only .* of the labels'):
         check_parity(other, path, spec, smooth_frames())
     share = check_parity(other, path, spec, smooth_frames(), minimum=0)
