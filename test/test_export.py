@@ -99,7 +99,8 @@ def test_half_precision_weights_halve_the_file_and_keep_the_logits(exported, tmp
     network, spec, path = exported
     half = tmp_path / ONNX
     export_onnx(network, spec, half, half_precision_weights=True)
-    assert half.stat().st_size < .56 * path.stat().st_size  # .55 for HRDA's graph of ten passes
+    share = .56 if spec.network == 'hrda' else .55  # its graph of ten passes counts, too
+    assert half.stat().st_size < share * path.stat().st_size
     image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
     full_logits, half_logits = (
         OnnxRuntime(each, 9).logits(image[None]) for each in (path, half))

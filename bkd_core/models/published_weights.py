@@ -8,6 +8,7 @@ import re
 from typing import Sequence
 
 from bkd_core.errors import InputError
+from bkd_core.models.weights import differences
 import torch
 from torch import nn, Tensor
 
@@ -211,14 +212,7 @@ def _load(
     state = {name: value for name, value in state.items() if not name.startswith(unused or '\0')}
     if all(name.startswith(trunk) for name in state):
         expected = {name: value for name, value in expected.items() if name.startswith(trunk)}
-    problems = [
-        f'{name} is missing' for name in expected if name not in state and name not in counters
-    ] + [
-        f'{name} is not part of the network' for name in state if name not in expected
-    ] + [
-        f'{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}'
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape]
+    problems = differences(state, expected, optional=counters)
     if problems:
         raise InputError(
             f'{where}: these weights belong to another network: {problems[0]} (and '

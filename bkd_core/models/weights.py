@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Container
 
 from bkd_core import atomic
 from bkd_core.errors import InputError
 import safetensors.torch
 import torch
-from torch import nn
+from torch import nn, Tensor
 
 
 def save_weights(network: nn.Module, path: Path, *, half_precision: bool = False) -> None:
@@ -41,14 +42,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f'{path}: the weights are not readable: {error}') from error
     expected = network.state_dict()
-    problems = [
-        f'{name} is missing' for name in expected if name not in state
-    ] + [
-        f'{name} is not part of the network' for name in state if name not in expected
-    ] + [
-        f'{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}'
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape]
+    problems = differences(state, expected)
     if problems:
         raise InputError(
             f'{path}: these weights belong to another network: {problems[0]}'
@@ -56,3 +50,23 @@ def load_weights(network: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, value in expected.items():
             value.copy_(state[name])
+
+
+def differences(
+    state: dict[str, Tensor], expected: dict[str, Tensor], *, optional: Container[str] = (),
+) -> list[str]:
+    """
+    Return what keeps weights from being those of a network, in words.
+
+    :param state: The weights by name.
+    :param expected: Those of the network.
+    :param optional: Names that may be missing.
+    """
+    return [
+        f'{name} is missing' for name in expected if name not in state and name not in optional
+    ] + [
+        f'{name} is not part of the network' for name in state if name not in expected
+    ] + [
+        f'{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}'
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape]
