@@ -19,9 +19,9 @@ class HRDA(nn.Module):
     One SegFormer sees the whole image at half its size and a part of it at full size.
 
     A second head on the context's features says for every class and place how far the detail is
-    to be trusted (equation 8). In training the part is one random crop of half the height and
+    to be trusted. In training the part is one random crop of half the height and
     width; outside of it the context alone counts. In use, overlapping crops cover the image, and
-    their logits are averaged (section 3.4): nine crops and the context are ten forward passes of a
+    their logits are averaged: nine crops and the context are ten forward passes of a
     quarter of the image.
 
     The paper's extra loss on the detail alone (lambda_d = 0.1) is left out: here a method sees one

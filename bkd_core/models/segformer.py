@@ -71,7 +71,7 @@ class SegFormer(nn.Module):
 
 class DAFormerHead(nn.Module):
     """
-    Embed the stages, bring them to stride 4 and merge them with context (DAFormer, section 3.2).
+    Embed the stages, bring them to stride 4 and merge them with context, as in DAFormer.
 
     :param stages: Channels of the four stages.
     :param num_classes: Channels of the logits.
