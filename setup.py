@@ -33,6 +33,9 @@ EXTRAS = {
     'tensorboard': [
         'tensorboard>=2.14',
     ],
+    'tensorrt': [
+        'tensorrt>=10,<11',  # what onnxruntime-gpu links to; that takes the place of onnxruntime
+    ],
     'ros': [
         f'{wheel}; {ROS_WHEELS}'
         for wheel in (

@@ -54,7 +54,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'runtime', default_value='',
         choices=['', 'auto', 'onnxruntime', 'openvino', 'openvino_bf16', 'onnxruntime_int8',
-                 'openvino_int8', 'torch', 'torch_half', 'torch_compile'],
+                 'openvino_int8', 'tensorrt', 'tensorrt_half', 'torch', 'torch_half',
+                 'torch_compile'],
         description='What runs the network. Empty: as params_file says.'),
     DeclareLaunchArgument(
         'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],

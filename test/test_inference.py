@@ -270,7 +270,7 @@ def test_an_onnx_file_that_was_asked_for_and_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(('settings', 'words'), [
-    ({'runtime': 'tensorrt'}, "Unknown runtime 'tensorrt'"),
+    ({'runtime': 'caffe'}, "Unknown runtime 'caffe'"),
     ({'num_threads': -1}, 'num_threads.*-1'),
     ({'input_height': 8}, 'input_height.*8'),
     ({'device': 'tpu'}, "Unknown device 'tpu'"),

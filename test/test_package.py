@@ -147,7 +147,7 @@ def test_a_robot_needs_neither_torch_nor_ros(metadata):
 
 def test_the_extras_bring_training_ros_and_tests(metadata):
     assert set(metadata.get_all('Provides-Extra')) == {
-        'train', 'openvino', 'tensorboard', 'ros', 'test'}
+        'train', 'openvino', 'tensorboard', 'tensorrt', 'ros', 'test'}
     lines = metadata.get_all('Requires-Dist')
     for extra, package in (
             ('train', 'torch'), ('train', 'torchvision'), ('ros', 'ros-jazzy-rclpy[fastrtps]'),

@@ -62,9 +62,11 @@ def int8_student(tmp_path_factory):
     return directory
 
 
-# Compiling takes a minute, and half precision a CUDA device: they have tests of their own.
-@pytest.fixture(scope='module', params=[
-    name for name in LOADERS if name not in ('torch_half', 'torch_compile')])
+# Some take a minute to build, some a CUDA device: they have tests of their own.
+APART = ('torch_half', 'torch_compile', 'tensorrt', 'tensorrt_half')
+
+
+@pytest.fixture(scope='module', params=[name for name in LOADERS if name not in APART])
 def segmenter(request):
     """Return the shipped student in each runtime that this machine has."""
     package = request.param.split('_')[0]

@@ -43,8 +43,9 @@ class Evaluate:
     data_root: Path | None = None
     """Folder that holds the data sets; default: the variable BKD_DATA_ROOT."""
     runtime: str = 'onnxruntime'
-    """onnxruntime, openvino, openvino_bf16, torch, torch_half, torch_compile, auto (the
-    fastest that is installed), or after 'bkd export' onnxruntime_int8 or openvino_int8."""
+    """onnxruntime, openvino, openvino_bf16, tensorrt, tensorrt_half, torch, torch_half,
+    torch_compile, auto (the fastest that is installed), or after 'bkd export' onnxruntime_int8
+    or openvino_int8."""
 
     def run(self, overrides: list[str]) -> None:
         """

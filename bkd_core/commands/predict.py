@@ -38,8 +38,9 @@ class Predict:
     overlay: bool = False
     """Also write pictures of the frame under the coloured labels."""
     runtime: str = 'auto'
-    """auto (the fastest that is installed), onnxruntime, openvino, openvino_bf16, torch,
-    torch_half, torch_compile, or after 'bkd export' onnxruntime_int8 or openvino_int8."""
+    """auto (the fastest that is installed), onnxruntime, openvino, openvino_bf16, tensorrt,
+    tensorrt_half, torch, torch_half, torch_compile, or after 'bkd export' onnxruntime_int8 or
+    openvino_int8."""
 
     def run(self, overrides: list[str]) -> None:
         """

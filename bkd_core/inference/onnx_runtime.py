@@ -40,8 +40,9 @@ class OnnxRuntime:
                 "or 'auto', or runtime 'onnxruntime' or 'torch'")
         self.name = 'onnxruntime_int8' if int8 else 'onnxruntime'
         device = 'cpu' if int8 else device
-        self._session = _open_session(path, num_threads, device)
-        _check_interface(self._session, path, num_classes)
+        self._session = open_session(path, num_threads, device)
+        check_session(self._session, path, num_classes)
+        logger.info('%s runs on %s', path, self._session.get_providers()[0])
 
     @classmethod
     def load(cls, directory: Path, spec: ModelSpec, **options: Any) -> OnnxRuntime:
@@ -65,16 +66,37 @@ class OnnxRuntime:
         :return: (B, C, h / stride, w / stride) float32.
         :raises OutOfMemory: If the device has no room for it.
         """
-        try:
-            return self._session.run(['logits'], {'image': images})[0]
-        except Exception as error:  # the library raises a dozen unrelated types
-            if says_out_of_memory(error):
-                raise OutOfMemory(images, error) from error
-            raise
+        return run_session(self._session, images)
 
 
-def _open_session(path: Path, num_threads: int, device: str):
-    onnxruntime = _import_onnxruntime()
+def run_session(session: Any, images: np.ndarray) -> np.ndarray:
+    """
+    Run a session of ONNX Runtime.
+
+    :param session: Of a file written by `bkd_core.export`.
+    :param images: (B, h, w, 3) uint8 RGB at the network's size.
+    :return: (B, C, h / stride, w / stride) float32.
+    :raises OutOfMemory: If the device has no room for it.
+    """
+    try:
+        return session.run(['logits'], {'image': images})[0]
+    except Exception as error:  # the library raises a dozen unrelated types
+        if says_out_of_memory(error):
+            raise OutOfMemory(images, error) from error
+        raise
+
+
+def open_session(path: Path, num_threads: int, device: str) -> Any:
+    """
+    Open an ONNX file.
+
+    :param path: The file.
+    :param num_threads: Threads of one inference; 0 leaves the choice to ONNX Runtime.
+    :param device: 'auto', 'cpu' or 'cuda'.
+    :return: A session of ONNX Runtime.
+    :raises InputError: If the file is damaged or the device is not there.
+    """
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -93,11 +115,11 @@ def _open_session(path: Path, num_threads: int, device: str):
         raise InputError(
             "device 'cuda': ONNX Runtime could not start CUDA. Check the driver, CUDA and cuDNN, "
             "or set device 'cpu'")
-    logger.info('%s runs on %s', path, used)
     return session
 
 
-def _import_onnxruntime():
+def import_onnxruntime() -> Any:
+    """Return the module; raise InputError with the pip line where it cannot be imported."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -119,7 +141,15 @@ def _providers(device: str, available: list[str]) -> list[str]:
     return [cuda, cpu]
 
 
-def _check_interface(session, path: Path, num_classes: int) -> None:
+def check_session(session: Any, path: Path, num_classes: int) -> None:
+    """
+    Compare a session's inputs and outputs with what `bkd_core.export` writes.
+
+    :param session: Of ONNX Runtime.
+    :param path: The file, for the message.
+    :param num_classes: How many classes it must have.
+    :raises InputError: If it is another graph or of another model.
+    """
     inputs = [
         (port.name, port.type.removeprefix('tensor(').rstrip(')'), _sides(port))
         for port in session.get_inputs()]

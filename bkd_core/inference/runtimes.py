@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from bkd_core.errors import InputError
 from bkd_core.inference.onnx_runtime import OnnxRuntime
 from bkd_core.inference.openvino_runtime import OpenVinoRuntime
+from bkd_core.inference.tensorrt_runtime import TensorRtRuntime
 from bkd_core.model_directory import ModelSpec
 import numpy as np
 
@@ -64,6 +65,8 @@ LOADERS = {
     'openvino_bf16': partial(OpenVinoRuntime.load, bfloat16=True),
     'onnxruntime_int8': partial(OnnxRuntime.load, int8=True),
     'openvino_int8': partial(OpenVinoRuntime.load, int8=True),
+    'tensorrt': TensorRtRuntime.load,
+    'tensorrt_half': partial(TensorRtRuntime.load, half=True),
     'torch': _load_torch,
     'torch_half': partial(_load_torch, name='torch_half'),
     'torch_compile': partial(_load_torch, name='torch_compile'),
