@@ -5,15 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
-from bkd_core.errors import InputError
+from bkd_core.errors import require
 from bkd_core.labels import get_label_space
-
-
-def _require(condition: bool, setting: str, got: Any, expected: str) -> None:
-    if not condition:
-        raise InputError(f'{setting}: got {got!r}; expected {expected}')
+from bkd_core.method_config import MethodConfig, SourceOnlyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +62,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(self.input_height >= 32, 'model.input_height', self.input_height, 'at least 32')
+        require(self.input_height >= 32, 'model.input_height', self.input_height, 'at least 32')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +94,19 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(
+        require(
             all(side >= 32 and side % 32 == 0 for side in self.crop_size),
             'augmentation.crop_size', self.crop_size, 'two multiples of 32')
         for name in ('source_scale', 'target_scale'):
             low, high = getattr(self, name)
-            _require(0 < low <= high, f'augmentation.{name}', (low, high), '0 < low <= high')
-        _require(
+            require(0 < low <= high, f'augmentation.{name}', (low, high), '0 < low <= high')
+        require(
             0 <= self.color_jitter <= 1, 'augmentation.color_jitter', self.color_jitter,
             '0 to 1')
-        _require(
+        require(
             0 <= self.source_style <= 0.5, 'augmentation.source_style', self.source_style,
             '0 to 0.5')
-        _require(0 <= self.blur <= 1, 'augmentation.blur', self.blur, '0 to 1')
+        require(0 <= self.blur <= 1, 'augmentation.blur', self.blur, '0 to 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,261 +135,12 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(
+        require(
             self.learning_rate > 0, 'optimizer.learning_rate', self.learning_rate, 'above 0')
         for name in ('head_multiplier', 'weight_decay', 'warmup_steps', 'power', 'clip_norm'):
             value = getattr(self, name)
-            _require(value >= 0, f'optimizer.{name}', value, 'at least 0')
-        _require(0 <= self.momentum < 1, 'optimizer.momentum', self.momentum, '0 to below 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOnlyConfig:
-    """Supervised training on the source (on a labelled target it is the oracle)."""
-
-    name: Literal['source_only'] = 'source_only'
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaxSquareConfig:
-    """
-    Maximum squares loss with image-wise class weighting (Chen, Xue & Cai 2019).
-
-    :param lambda_target: Weight of the maximum squares loss. 0.1 is the paper's; its authors'
-        code also divides the loss by half of the number of classes, this does not (inferred).
-    :param alpha: 0 weighs all target pixels alike, 1 all predicted classes of an image alike.
-    :param lambda_auxiliary: Weight of an auxiliary head's losses, where the network has one.
-    :param guidance_threshold: The auxiliary head learns from target pixels of which a level is
-        surer than this.
-    """
-
-    name: Literal['max_square'] = 'max_square'
-    lambda_target: float = 0.1
-    alpha: float = 0.2
-    lambda_auxiliary: float = 0.1
-    guidance_threshold: float = 0.95
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ('lambda_target', 'lambda_auxiliary'):
-            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
-        _require(0 <= self.alpha <= 1, 'method.alpha', self.alpha, '0 to 1')
-        _require(
-            0 <= self.guidance_threshold < 1, 'method.guidance_threshold',
-            self.guidance_threshold, '0 to below 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class FourierDomainAdaptationConfig:
-    """
-    FDA (Yang & Soatto 2020): the target's low frequencies, robust entropy, self-training.
-
-    :param beta: Share of the frequencies, each way, whose amplitudes are swapped. The paper
-        trains three networks, with 0.01, 0.05 and 0.09.
-    :param lambda_entropy: Weight of the target's robust entropy.
-    :param eta: Exponent of its penalty; above 0.5 uncertain pixels weigh more.
-    :param pseudo_teacher: Model directory, or 'stage:NAME', that labels the target in a
-        self-training round; a list of several is averaged. None in the first round.
-    :param lambda_pseudo: Weight of the pseudo-labels' cross-entropy.
-    :param pseudo_share: Of each class this share of the pixels, the most confident, count.
-    :param pseudo_threshold: Pixels above this confidence always count.
-    """
-
-    name: Literal['fda'] = 'fda'
-    beta: float = 0.01
-    lambda_entropy: float = 0.005
-    eta: float = 2.0
-    pseudo_teacher: str | tuple[str, ...] | None = None
-    lambda_pseudo: float = 1.0
-    pseudo_share: float = 0.66
-    pseudo_threshold: float = 0.9
-
-    @property
-    def teacher(self) -> str | tuple[str, ...] | None:
-        """Return what a run loads as the method's teacher."""
-        return self.pseudo_teacher
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _require(0 <= self.beta <= 0.5, 'method.beta', self.beta, '0 to 0.5')
-        for name in ('lambda_entropy', 'lambda_pseudo'):
-            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
-        _require(self.eta > 0, 'method.eta', self.eta, 'above 0')
-        _require(
-            0 < self.pseudo_share <= 1, 'method.pseudo_share', self.pseudo_share,
-            'above 0, at most 1')
-        _require(
-            0 < self.pseudo_threshold <= 1, 'method.pseudo_threshold', self.pseudo_threshold,
-            'above 0, at most 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskingConfig:
-    """
-    Masked image consistency (MIC, Hoyer et al. 2023), an option of self-training.
-
-    :param lambda_masked: Weight of the loss on masked target images; 0 switches it off, 1 is
-        the paper's.
-    :param block_size: Side of the blocks, pixels of a crop.
-    :param ratio: Probability that a block is hidden.
-    """
-
-    lambda_masked: float = 0.0
-    block_size: int = 64
-    ratio: float = 0.7
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _require(
-            self.lambda_masked >= 0, 'method.masking.lambda_masked', self.lambda_masked,
-            'at least 0')
-        _require(
-            self.block_size >= 1, 'method.masking.block_size', self.block_size, '1 or more')
-        _require(0 <= self.ratio <= 1, 'method.masking.ratio', self.ratio, '0 to 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelfTrainingConfig:
-    """
-    DACS (Tranheden et al. 2021): EMA teacher, ClassMix, confidence-weighted pseudo-labels.
-
-    :param ema_decay: Decay of the teacher's moving average; ramped up as 1 - 1/(step + 1).
-    :param confidence_threshold: A pseudo-label's image weighs as much as its share of pixels
-        above this confidence.
-    :param lambda_mixed: Weight of the loss on the mixed images.
-    :param masking: Masked image consistency on top.
-    """
-
-    name: Literal['self_training'] = 'self_training'
-    ema_decay: float = 0.999
-    confidence_threshold: float = 0.968
-    lambda_mixed: float = 1.0
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _require(0 <= self.ema_decay < 1, 'method.ema_decay', self.ema_decay, '0 to below 1')
-        _require(
-            0 < self.confidence_threshold < 1, 'method.confidence_threshold',
-            self.confidence_threshold, 'between 0 and 1')
-        _require(self.lambda_mixed >= 0, 'method.lambda_mixed', self.lambda_mixed, 'at least 0')
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnchoredSelfTrainingConfig(SelfTrainingConfig):
-    """
-    Self-training of an adapted model, held in place by a fixed one: a robot's next round.
-
-    :param teacher: Model directory of the fixed model, the anchor, or 'stage:NAME'.
-    :param anchor_weight: Its share in the probabilities that pseudo-labels are taken from.
-    """
-
-    name: Literal['anchored_self_training'] = 'anchored_self_training'
-    teacher: str = ''
-    anchor_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        _require(
-            0 <= self.anchor_weight <= 1, 'method.anchor_weight', self.anchor_weight, '0 to 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class MiningConfig:
-    """
-    Image-wise hard pixel mining. The paper's formula is not known to us: both are inferred.
-
-    :param form: 'top_k' keeps the hardest pixels of each image, 'focal' weighs all by their
-        hardness, 'none' weighs all equally.
-    :param ratio: Share of an image's pixels that top_k keeps.
-    :param min_pixels: top_k keeps at least this many.
-    :param gamma: Power of focal's hardness.
-    :param share: Part of the weight that mining decides; the rest is 1 for every pixel.
-    """
-
-    form: Literal['none', 'top_k', 'focal'] = 'focal'
-    ratio: float = 0.3
-    min_pixels: int = 256
-    gamma: float = 1.0
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _require(0 < self.ratio <= 1, 'method.mining.ratio', self.ratio, 'above 0, at most 1')
-        _require(self.min_pixels >= 1, 'method.mining.min_pixels', self.min_pixels, '1 or more')
-        _require(self.gamma >= 0, 'method.mining.gamma', self.gamma, 'at least 0')
-        _require(0 <= self.share <= 1, 'method.mining.share', self.share, '0 to 1')
-
-
-@dataclass(frozen=True, kw_only=True)
-class BilateralDistillationConfig:
-    """
-    Bilateral Knowledge Distillation (Wang & Li 2022).
-
-    The weights' published values are not known to us; each is a setting.
-
-    :param teacher: Model directory of the fixed teacher, 'stage:NAME', or the YAML file of a
-        teacher that was trained elsewhere; a list of several is averaged.
-    :param temperature: T of the teacher's softmax.
-    :param lambda_soft: Weight of the teacher's soft label on the source (lambda_s).
-    :param lambda_target: Weight of target-flow distillation (lambda_t); 0 switches it off.
-    :param lambda_entropy: Weight of the student's entropy on the target (lambda_e).
-    :param source_flow: Train on the source at all.
-    :param kl_direction: 'forward' is KL(teacher || student), 'reverse' the other way.
-    :param teacher_view: What the teacher labels: 'frame' shows it each whole frame once, at the
-        scale that networks are used at, and keeps its soft label in memory; 'crop' shows it the
-        same crops as the student, in every step.
-    :param teacher_flip: Average the teacher's soft label over the image and its mirror image.
-    :param logit_adjustment: Power of post-hoc logit adjustment (Menon et al. 2021, equation 9) of
-        the teacher's soft labels on the target, by its own mean share of each class there: gives
-        small classes back what large ones take from them. 0 switches it off.
-    :param cache_megabytes: Memory for the soft labels of whole frames (on the training's
-        device); the frames that do not fit are labelled anew each time.
-    :param confidence_cap: On the target a pixel's mining weight is multiplied by its teacher
-        confidence to this power, since the hardest pixels are also the noisiest; this also
-        lowers the target's weight as a whole where the teacher doubts. 0 is off.
-    :param mining: Image-wise hard pixel mining.
-    """
-
-    name: Literal['bilateral_distillation'] = 'bilateral_distillation'
-    teacher: str | tuple[str, ...] = ''
-    temperature: float = 1.0
-    lambda_soft: float = 0.5
-    lambda_target: float = 1.0
-    lambda_entropy: float = 0.05
-    source_flow: bool = True
-    kl_direction: Literal['forward', 'reverse'] = 'forward'
-    teacher_view: Literal['frame', 'crop'] = 'frame'
-    teacher_flip: bool = True
-    logit_adjustment: float = 0.0
-    cache_megabytes: int = 4000
-    confidence_cap: float = 1.0
-    mining: MiningConfig = field(default_factory=MiningConfig)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _require(self.temperature > 0, 'method.temperature', self.temperature, 'above 0')
-        for name in (
-                'lambda_soft', 'lambda_target', 'lambda_entropy', 'confidence_cap',
-                'logit_adjustment', 'cache_megabytes'):
-            _require(getattr(self, name) >= 0, f'method.{name}', getattr(self, name), '>= 0')
-        _require(
-            self.source_flow or self.lambda_target > 0, 'method.source_flow', False,
-            'true, or lambda_target above 0: else nothing is learnt')
-
-
-MethodConfig = Union[
-    SourceOnlyConfig, MaxSquareConfig, FourierDomainAdaptationConfig, SelfTrainingConfig,
-    AnchoredSelfTrainingConfig, BilateralDistillationConfig]
-METHOD_CONFIGS = {
-    'source_only': SourceOnlyConfig,
-    'max_square': MaxSquareConfig,
-    'fda': FourierDomainAdaptationConfig,
-    'self_training': SelfTrainingConfig,
-    'anchored_self_training': AnchoredSelfTrainingConfig,
-    'bilateral_distillation': BilateralDistillationConfig,
-}
+            require(value >= 0, f'optimizer.{name}', value, 'at least 0')
+        require(0 <= self.momentum < 1, 'optimizer.momentum', self.momentum, '0 to below 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,12 +164,12 @@ class RareClassSamplingConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(
+        require(
             self.temperature >= 0, 'rare_class_sampling.temperature', self.temperature,
             'at least 0')
         for name in ('min_share', 'min_crop_share'):
             value = getattr(self, name)
-            _require(0 <= value < 1, f'rare_class_sampling.{name}', value, '0 to below 1')
+            require(0 <= value < 1, f'rare_class_sampling.{name}', value, '0 to below 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,10 +205,10 @@ class RecordsConfig:
         """Check the ranges."""
         for name in ('log_steps', 'pictures_frames', 'pictures_kept'):
             value = getattr(self, name)
-            _require(value >= 1, f'records.{name}', value, 'at least 1')
+            require(value >= 1, f'records.{name}', value, 'at least 1')
         for name in ('pictures_steps', 'validation_steps', 'validation_frames'):
             value = getattr(self, name)
-            _require(value >= 0, f'records.{name}', value, 'at least 0')
+            require(value >= 0, f'records.{name}', value, 'at least 0')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -526,11 +273,11 @@ class TrainingConfig:
         """Check the ranges."""
         get_label_space(self.label_space)
         for name in ('steps', 'batch_size', 'checkpoint_steps', 'gradient_accumulation_steps'):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-        _require(
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        require(
             self.batch_size % self.gradient_accumulation_steps == 0,
             'gradient_accumulation_steps', self.gradient_accumulation_steps,
             f'a divisor of batch_size, {self.batch_size}')
-        _require(self.loss_stride in (1, 2, 4), 'loss_stride', self.loss_stride, '1, 2 or 4')
-        _require(self.num_workers >= 0, 'num_workers', self.num_workers, 'at least 0')
-        _require(self.seed >= 0, 'seed', self.seed, 'at least 0')
+        require(self.loss_stride in (1, 2, 4), 'loss_stride', self.loss_stride, '1, 2 or 4')
+        require(self.num_workers >= 0, 'num_workers', self.num_workers, 'at least 0')
+        require(self.seed >= 0, 'seed', self.seed, 'at least 0')

@@ -15,14 +15,9 @@ import re
 import types
 from typing import Any, get_args, get_origin, get_type_hints, Literal, Union
 
-from bkd_core.config import (
-    METHOD_CONFIGS,
-    MethodConfig,
-    MODEL_PRESETS,
-    ModelConfig,
-    TrainingConfig,
-)
+from bkd_core.config import MODEL_PRESETS, ModelConfig, TrainingConfig
 from bkd_core.errors import InputError, unknown_name
+from bkd_core.method_config import METHOD_CONFIGS, MethodConfig
 import yaml
 
 # Settings that configurations of earlier versions didn't have.

@@ -1,11 +1,11 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The error that a user's mistake raises."""
+"""The error that a user's mistake raises, and the usual causes of it."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+from typing import Any, Iterable
 
 
 class InputError(ValueError):
@@ -30,3 +30,17 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, choices, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ''
     return InputError(f"Unknown {kind} '{name}'; choose one of {choices}.{hint}")
+
+
+def require(condition: bool, setting: str, got: Any, expected: str) -> None:
+    """
+    Refuse a setting's value.
+
+    :param condition: Whether the value may stand.
+    :param setting: Its dotted name, for the message.
+    :param got: The value.
+    :param expected: What it may be, in words.
+    :raises InputError: If it may not.
+    """
+    if not condition:
+        raise InputError(f'{setting}: got {got!r}; expected {expected}')

@@ -13,7 +13,7 @@ import time
 
 import bkd_core
 from bkd_core import atomic, model_directory
-from bkd_core.config import DataConfig, SourceOnlyConfig, TrainingConfig
+from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
@@ -23,6 +23,7 @@ from bkd_core.evaluation import evaluate, measure_reference, Scores
 from bkd_core.export import check_parity, export_onnx
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
+from bkd_core.method_config import SourceOnlyConfig
 from bkd_core.methods import METHODS, SharedMaps, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec

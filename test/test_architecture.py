@@ -29,7 +29,7 @@ LINES = (
     'config_file model_card report runs',
     'config batch visualization image_encodings model_directory progress',
     'package_cache',
-    'labels manifest',
+    'labels manifest method_config',
     'cache_folder',
     'errors atomic',
 )
@@ -48,8 +48,8 @@ ROS_MODULES = {
 # A robot installs no torch, and `bkd --help` must be quick: these load without it.
 TORCH_FREE = {
     '', '__main__', 'adaptation', 'commands', 'inference', 'evaluation', 'datasets', 'config',
-    'config_file', 'labels', 'errors', 'atomic', 'visualization', 'image_encodings',
-    'model_directory', 'progress', 'cache_folder', 'runs', 'manifest',
+    'config_file', 'method_config', 'labels', 'errors', 'atomic', 'visualization',
+    'image_encodings', 'model_directory', 'progress', 'cache_folder', 'runs', 'manifest',
     'model_package', 'package_cache'}
 # The files in those parts that exist for torch; nothing may load them at import.
 TORCH_USERS = {

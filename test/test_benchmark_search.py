@@ -13,8 +13,8 @@ from bkd_core.benchmarks.adaptation.factors import Change, FACTORS, settings_of
 from bkd_core.benchmarks.adaptation.plan import BKD
 from bkd_core.benchmarks.adaptation.results import ADDED_FIELDS, append_line, FIELDS, LINES
 from bkd_core.benchmarks.adaptation.search_table import SEARCH_FIELDS, write_search_table
-from bkd_core.config import BilateralDistillationConfig
 from bkd_core.errors import InputError
+from bkd_core.method_config import BilateralDistillationConfig
 import pytest
 from test_benchmark_adaptation import forbid_training, World
 from test_benchmark_table import line

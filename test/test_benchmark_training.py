@@ -15,8 +15,9 @@ from bkd_core.benchmarks.training.page import page, summary
 from bkd_core.benchmarks.training.plain_process import plain_process
 from bkd_core.benchmarks.training.plain_step import PlainDistillation, PlainSelfTraining
 from bkd_core.benchmarks.training.stopwatch import PARTS, parts_of, Stopwatch
-from bkd_core.config import BilateralDistillationConfig, SelfTrainingConfig, TrainingConfig
+from bkd_core.config import TrainingConfig
 from bkd_core.errors import InputError
+from bkd_core.method_config import BilateralDistillationConfig, SelfTrainingConfig
 from bkd_core.methods import build_method
 from bkd_core.training.memory import keep_freed_memory
 import pytest

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from bkd_core.config import (
     AugmentationConfig,
-    BilateralDistillationConfig,
-    METHOD_CONFIGS,
-    MiningConfig,
     MODEL_PRESETS,
     ModelConfig,
     OptimizerConfig,
-    SelfTrainingConfig,
     TrainingConfig,
 )
 from bkd_core.config_file import load_experiment, override, parse, references, to_yaml
 from bkd_core.errors import InputError
+from bkd_core.method_config import (
+    BilateralDistillationConfig,
+    METHOD_CONFIGS,
+    MiningConfig,
+    SelfTrainingConfig,
+)
 from bkd_core.methods import METHODS
 from bkd_core.models import build_network, MODELS
 import pytest

@@ -16,18 +16,17 @@ import threading
 
 from bkd_core import experiment
 from bkd_core.batch import DomainBatch
-from bkd_core.config import (
-    BilateralDistillationConfig,
-    DataConfig,
-    MaskingConfig,
-    MaxSquareConfig,
-    ModelConfig,
-    SelfTrainingConfig,
-)
+from bkd_core.config import DataConfig, ModelConfig
 from bkd_core.config_file import load_experiment, to_yaml
 from bkd_core.datasets.loader import StepBatches
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
+from bkd_core.method_config import (
+    BilateralDistillationConfig,
+    MaskingConfig,
+    MaxSquareConfig,
+    SelfTrainingConfig,
+)
 from bkd_core.models import MODELS
 from bkd_core.training.batch_norm import separate_batch_norm, synchronise_batch_norm
 from bkd_core.training.checkpoint import CHECKPOINT, FORMAT, load_checkpoint, save_checkpoint

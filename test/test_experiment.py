@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 from bkd_core import experiment, model_directory
-from bkd_core.config import BilateralDistillationConfig, ModelConfig, TrainingConfig
+from bkd_core.config import ModelConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.replay import open_replay
 from bkd_core.errors import InputError
@@ -19,6 +19,7 @@ from bkd_core.evaluation import ShiftReference
 from bkd_core.experiment import run_experiment
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
+from bkd_core.method_config import BilateralDistillationConfig
 from bkd_core.methods.soft_label_cache import SoftLabelCache, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.models import load_network

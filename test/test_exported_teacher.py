@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 import zipfile
 
-from bkd_core.config import BilateralDistillationConfig
 from bkd_core.errors import InputError
 from bkd_core.experiment import _load_teachers
 from bkd_core.labels import get_label_space
+from bkd_core.method_config import BilateralDistillationConfig
 from bkd_core.models import load_teacher
 from bkd_core.training import Trainer
 import pytest

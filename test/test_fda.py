@@ -9,10 +9,11 @@ import math
 
 from bkd_core import experiment
 from bkd_core.batch import DomainBatch
-from bkd_core.config import FourierDomainAdaptationConfig, TrainingConfig
+from bkd_core.config import TrainingConfig
 from bkd_core.config_file import parse, references
 from bkd_core.errors import InputError
 from bkd_core.losses import robust_entropy
+from bkd_core.method_config import FourierDomainAdaptationConfig
 from bkd_core.methods.fda import FourierDomainAdaptation, most_confident
 from bkd_core.methods.fourier_transfer import swap_low_frequencies
 from bkd_core.training.run_log import read_log

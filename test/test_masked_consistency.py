@@ -8,9 +8,10 @@ from dataclasses import replace
 import math
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import MaskingConfig, RareClassSamplingConfig, SelfTrainingConfig
+from bkd_core.config import RareClassSamplingConfig
 from bkd_core.config_file import parse
 from bkd_core.errors import InputError
+from bkd_core.method_config import MaskingConfig, SelfTrainingConfig
 from bkd_core.methods.masked_consistency import block_masks, hide_blocks
 from bkd_core.methods.self_training import SelfTraining
 from bkd_core.model_directory import IMAGENET_MEAN

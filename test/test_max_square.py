@@ -8,9 +8,9 @@ import logging
 import math
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import MaxSquareConfig
 from bkd_core.errors import InputError
 from bkd_core.losses import image_wise_class_weights, maximum_squares
+from bkd_core.method_config import MaxSquareConfig
 from bkd_core.methods.max_square import forward_levels, MaxSquare
 from bkd_core.models import Normalized
 import pytest

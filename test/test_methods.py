@@ -9,7 +9,7 @@ from dataclasses import replace
 import math
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import (
+from bkd_core.method_config import (
     AnchoredSelfTrainingConfig,
     BilateralDistillationConfig,
     MaskingConfig,

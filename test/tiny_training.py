@@ -7,20 +7,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bkd_core.config import (
+from bkd_core.config import AugmentationConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from bkd_core.labels import get_label_space
+from bkd_core.method_config import (
     AnchoredSelfTrainingConfig,
-    AugmentationConfig,
     BilateralDistillationConfig,
     FourierDomainAdaptationConfig,
     MaxSquareConfig,
     MiningConfig,
-    ModelConfig,
-    OptimizerConfig,
     SelfTrainingConfig,
     SourceOnlyConfig,
-    TrainingConfig,
 )
-from bkd_core.labels import get_label_space
 from bkd_core.models import MODELS
 import numpy as np
 import torch

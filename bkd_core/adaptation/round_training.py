@@ -9,13 +9,13 @@ from pathlib import Path
 
 from bkd_core import model_directory
 from bkd_core.adaptation.round_context import RoundContext
-from bkd_core.config import (
+from bkd_core.config import TrainingConfig
+from bkd_core.experiment import write_model
+from bkd_core.method_config import (
     AnchoredSelfTrainingConfig,
     BilateralDistillationConfig,
     MethodConfig,
-    TrainingConfig,
 )
-from bkd_core.experiment import write_model
 from bkd_core.methods import Rehearsal
 from bkd_core.models import load_network, load_teacher
 from bkd_core.progress import progress_bar

@@ -41,7 +41,7 @@ def build_method(
     """
     Build a method by its settings' name.
 
-    :param settings: One of the dataclasses in `bkd_core.config.METHOD_CONFIGS`.
+    :param settings: One of the dataclasses in `bkd_core.method_config.METHOD_CONFIGS`.
     :param student: The network to train: images of 0 to 1 -> logits.
     :param teacher: The fixed teacher, where the method needs one.
     :param augment: Photometric changes of the images that the student sees.

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bkd_core.config import AnchoredSelfTrainingConfig
 from bkd_core.losses import log_probabilities
+from bkd_core.method_config import AnchoredSelfTrainingConfig
 from bkd_core.methods.resolution import resize_logits
 from bkd_core.methods.self_training import SelfTraining
 from bkd_core.methods.soft_labels import soft_labels

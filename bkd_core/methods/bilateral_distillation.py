@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Sequence
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import BilateralDistillationConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import (
@@ -21,6 +20,7 @@ from bkd_core.losses import (
     target_class_probability,
     weighted_mean,
 )
+from bkd_core.method_config import BilateralDistillationConfig
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 from bkd_core.methods.soft_label_cache import SharedMaps, SoftLabelCache

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import FourierDomainAdaptationConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import log_probabilities, robust_entropy
+from bkd_core.method_config import FourierDomainAdaptationConfig
 from bkd_core.methods.fourier_transfer import swap_low_frequencies
 from bkd_core.methods.method import mean_cross_entropy, Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels

@@ -9,7 +9,6 @@ import logging
 from typing import Any
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import MaxSquareConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import (
     image_wise_class_weights,
@@ -17,6 +16,7 @@ from bkd_core.losses import (
     maximum_squares,
     weighted_mean,
 )
+from bkd_core.method_config import MaxSquareConfig
 from bkd_core.methods.method import mean_cross_entropy, Method
 from bkd_core.methods.resolution import loss_size, resize_logits, subsample_labels
 import torch

@@ -8,9 +8,9 @@ import copy
 from typing import Any
 
 from bkd_core.batch import DomainBatch, Part
-from bkd_core.config import SelfTrainingConfig
 from bkd_core.labels import IGNORE_INDEX
 from bkd_core.losses import cross_entropy, log_probabilities, weighted_mean
+from bkd_core.method_config import SelfTrainingConfig
 from bkd_core.methods.class_mix import class_mix_masks
 from bkd_core.methods.masked_consistency import hide_blocks
 from bkd_core.methods.method import Method

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bkd_core.config import BilateralDistillationConfig
+from bkd_core.method_config import BilateralDistillationConfig
 
 STUDENT_INIT = 'student_init'
 # A method's setting, or the student's initialisation, and its values. The default among them is

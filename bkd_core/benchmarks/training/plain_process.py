@@ -11,11 +11,12 @@ from typing import Iterator
 
 from bkd_core.benchmarks.training.plain_step import PlainDistillation, PlainSelfTraining, PlainStep
 from bkd_core.benchmarks.training.stopwatch import Stopwatch
-from bkd_core.config import SelfTrainingConfig, TrainingConfig
+from bkd_core.config import TrainingConfig
 from bkd_core.datasets.loader import make_loader
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
 from bkd_core.labels import get_label_space
+from bkd_core.method_config import SelfTrainingConfig
 from bkd_core.methods import PhotometricAugmentation
 from bkd_core.model_directory import IMAGENET_MEAN, IMAGENET_STD
 from bkd_core.models import build_network, Normalized

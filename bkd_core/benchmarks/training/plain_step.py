@@ -15,8 +15,8 @@ from abc import ABC, abstractmethod
 import copy
 
 from bkd_core.batch import DomainBatch
-from bkd_core.config import BilateralDistillationConfig, SelfTrainingConfig
 from bkd_core.labels import IGNORE_INDEX
+from bkd_core.method_config import BilateralDistillationConfig, SelfTrainingConfig
 from bkd_core.methods import PhotometricAugmentation
 from bkd_core.methods.class_mix import class_mix_masks
 import torch
