@@ -21,12 +21,23 @@ from bkd_core.models import load_network, load_teacher
 from bkd_core.progress import progress_bar
 from bkd_core.training import choose_device, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
+import torch
 from torch import nn
+
+# Share of the version in use in a new student's weights. A half forgets a wrong round after a few
+# right ones, and takes the chance out of each.
+PARENT_SHARE = 0.5
 
 
 class RoundTraining:
     """
     Train the networks of a round; a finished one is left as it is.
+
+    What a round learns reaches the next one by its teacher, which starts from the version in use.
+    The student does not: it starts from the original each time, since one that learns on from
+    round to round comes to know the few frames of the replay by heart, and its target gets lost.
+    Its weights are then averaged with those of the version in use, as in model soups (Wortsman et
+    al. 2022, https://arxiv.org/abs/2203.05482), which works for networks that start alike.
 
     :param context: The round.
     """
@@ -49,13 +60,13 @@ class RoundTraining:
             teacher=self.original.name, anchor_weight=settings.anchor_weight,
             ema_decay=settings.ema_decay, confidence_threshold=settings.confidence_threshold)
         config = self.config(
-            self.given.teacher_config, method, steps=settings.teacher_steps,
-            learning_rate=settings.teacher_learning_rate)
+            self.given.teacher_config, method, init=self.parent.name,
+            steps=settings.teacher_steps, learning_rate=settings.teacher_learning_rate)
         self.train('teacher', directory, config, start=start, fixed=self.original.directory)
 
     def distil_student(self, directory: Path, teacher: Path) -> None:
         """
-        Distil the student by BKD from the refreshed teacher, from the weights in use.
+        Distil the student by BKD from the refreshed teacher, and average it with its parent.
 
         :param directory: Its model directory.
         :param teacher: The refreshed teacher's.
@@ -66,18 +77,23 @@ class RoundTraining:
             BilateralDistillationConfig())
         method = replace(base, teacher='stage:teacher', cache_megabytes=settings.cache_megabytes)
         config = self.config(
-            self.given.config, method, steps=settings.student_steps,
-            learning_rate=settings.student_learning_rate)
-        self.train('student', directory, config, start=self.parent.directory, fixed=teacher)
+            self.given.config, method, init=self.original.name,
+            steps=settings.student_steps, learning_rate=settings.student_learning_rate)
+        is_first = self.parent.name == self.original.name
+        self.train(
+            'student', directory, config, start=self.original.directory, fixed=teacher,
+            averaged_with=None if is_first else self.parent.directory)
 
     def config(
-        self, trained: TrainingConfig, method: MethodConfig, *, steps: int, learning_rate: float,
+        self, trained: TrainingConfig, method: MethodConfig, *, init: str, steps: int,
+        learning_rate: float,
     ) -> TrainingConfig:
         """
         Return a run's settings: as the model was trained, but for data, method and steps.
 
         :param trained: The settings that the network was trained with.
         :param method: The method.
+        :param init: Name of the version whose weights it starts from.
         :param steps: Optimizer steps.
         :param learning_rate: Peak rate.
         """
@@ -86,12 +102,13 @@ class RoundTraining:
             trained, method=method, steps=steps, seed=self.settings.seed,
             device=self.settings.device, checkpoint_steps=self.settings.checkpoint_steps,
             num_workers=0, source=self.given.source_config, target=self.given.target_config,
-            model=replace(trained.model, init=self.parent.name),
+            model=replace(trained.model, init=init),
             optimizer=replace(
                 trained.optimizer, learning_rate=learning_rate, warmup_steps=warmup))
 
     def train(
         self, name: str, directory: Path, config: TrainingConfig, *, start: Path, fixed: Path,
+        averaged_with: Path | None = None,
     ) -> None:
         """
         Train a network into a model directory, from the last checkpoint if there is one.
@@ -101,6 +118,7 @@ class RoundTraining:
         :param config: The run's settings.
         :param start: Model directory of the weights to start from.
         :param fixed: Model directory of the method's fixed teacher.
+        :param averaged_with: Model directory of weights that the trained ones are averaged with.
         """
         if (directory / model_directory.MODEL_YAML).exists():
             return
@@ -113,6 +131,8 @@ class RoundTraining:
                 input_height=config.model.input_height, device=choose_device(config.device)),
             rehearsal=self.rehearsal(config))
         network = self.run_trainer(trainer, name)
+        if averaged_with is not None:
+            average_weights(network, load_network(averaged_with), share=PARENT_SHARE)
         spec = replace(model_directory.read_spec(start), files={})
         write_model(directory, network, spec, config, given.frames.adapting)
         (directory / CHECKPOINT).unlink(missing_ok=True)
@@ -146,3 +166,18 @@ class RoundTraining:
                 input_height=config.model.input_height, device=choose_device(config.device)),
             config, weight=self.settings.lambda_memory,
             max_bytes=self.settings.cache_megabytes * 1_000_000)
+
+
+@torch.no_grad()
+def average_weights(network: nn.Module, other: nn.Module, *, share: float) -> None:
+    """
+    Move a network's parameters and statistics towards those of another.
+
+    :param network: It is changed.
+    :param other: Of the same architecture.
+    :param share: Of the other in the result, 0 to 1.
+    """
+    others = other.state_dict()
+    for name, values in network.state_dict().items():
+        if values.is_floating_point():
+            values.lerp_(others[name].to(values), share)

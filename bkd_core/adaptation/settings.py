@@ -26,7 +26,7 @@ class RoundSettings:
         which must be fewer than it makes.
     :param confidence_threshold: Of pseudo-labels, see `self_training`.
     :param anchor_weight: Share of the fixed original model in the pseudo-labels' probabilities.
-    :param student_steps: Steps of distillation, from the weights of the model in use.
+    :param student_steps: Steps of distillation, from the weights of the original model.
     :param student_learning_rate: Its peak rate.
     :param max_frames: Target frames that are learnt from, at most, evenly spaced in time.
     :param max_held_back: Target frames that the gate looks at, at most.
