@@ -21,12 +21,14 @@ from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.config_file import load_experiment
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
+from bkd_core.models import load_network
 from bkd_core.training import Trainer
 import cv2
 from fixtures_adaptation import TARGET, train_tiny_model
 import numpy as np
 import pytest
 from tiny_training import register_tiny_network
+import torch
 
 SETTINGS = RoundSettings(
     teacher_steps=10, student_steps=40, checkpoint_steps=8, teacher_learning_rate=0.01,
@@ -220,7 +222,7 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
     assert ModelVersions(task.output).in_use().number == 2
     starts = []
 
-    def train(self, name, directory, config, *, start, fixed):
+    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
         assert not directory.exists()
         starts.append(start.name[:6])
         raise KeyboardInterrupt
@@ -234,7 +236,7 @@ def run_stages_from(finished, task, monkeypatch):
     """Take the trained student from a finished round instead of training it again."""
     student = finished[1].version.directory
 
-    def train(self, name, directory, config, *, start, fixed):
+    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
         if not directory.exists():
             shutil.copytree(
                 student, directory, ignore=shutil.ignore_patterns('replay', 'version.json'))
@@ -268,14 +270,41 @@ def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_origin
     output = shutil.copytree(finished[0].output, tmp_path / 'versions')
     seen = []
 
-    def train(self, name, directory, config, *, start, fixed):
-        seen.append((name, start.name[:6], fixed.name[:6], config.method.name))
-        raise KeyboardInterrupt
+    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+        seen.append((
+            name, start.name[:6], config.model.init[:6], fixed.name[:7],
+            averaged_with and averaged_with.name[:6], config.method.name))
+        if name == 'student':
+            raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     for given in (output, finished[0].model):
         with pytest.raises(KeyboardInterrupt):
             run_round(task_of(given, target, output))
-    assert seen == [('teacher', '000002', '000001', 'anchored_self_training')] * 2
+    assert seen == [
+        ('teacher', '000002', '000002', '000001-', None, 'anchored_self_training'),
+        ('student', '000001', '000001', 'teacher', '000002', 'bilateral_distillation')] * 2
+
+
+def test_a_later_student_is_halfway_between_what_it_learnt_and_the_version_in_use(
+        finished, target, tmp_path, monkeypatch):
+    output = shutil.copytree(finished[0].output, tmp_path / 'versions')
+    trained = {}
+    original = round_training.RoundTraining.run_trainer
+
+    def run_trainer(self, trainer, name):
+        network = original(self, trainer, name)
+        trained[name] = {key: value.clone() for key, value in network.state_dict().items()}
+        return network
+    monkeypatch.setattr(round_training.RoundTraining, 'run_trainer', run_trainer)
+    short = replace(SETTINGS, teacher_steps=3, student_steps=6)
+    outcome = run_round(task_of(finished[0].model, target, output, settings=short))
+    parent = load_network(finished[1].version.directory).state_dict()
+    result = load_network(outcome.version.directory).state_dict()
+    assert any((trained['student'][key] - parent[key]).abs().max() > 1e-3 for key in parent)
+    for key, value in result.items():
+        if value.is_floating_point():
+            middle = (trained['student'][key] + parent[key]) / 2
+            torch.testing.assert_close(value, middle, rtol=0, atol=2e-3)  # stored as float16
 
 
 def test_the_next_round_also_learns_what_the_version_in_use_knew_of_earlier_frames(
@@ -320,7 +349,7 @@ def test_without_the_setting_no_frame_travels_and_none_is_used(
     run_round(task)
     seen = []
 
-    def train(self, name, directory, config, *, start, fixed):
+    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
         seen.append(self.rehearsal(config))
         raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
