@@ -209,6 +209,20 @@ def test_the_list_shows_every_run(tmp_path, capfd):
     assert [value['state'] for value in values] == ['finished', 'interrupted']
 
 
+@pytest.mark.parametrize(('name', 'text'), [
+    ('run.json', '{"format_version": 1, "settings": {"method": "self_training"}}'),
+    ('run.json', '{"format_version": 1, "settings": [1]}'),
+    ('metrics.json', '{"scores": [0.4]}'),
+    ('log.jsonl', '{"step": 0, "source": "low"}\n')])
+def test_values_of_another_kind_are_damage_and_stop_no_list(tmp_path, name, text):
+    damaged = write_run(tmp_path / 'a')
+    write_run(tmp_path / 'b')
+    (damaged / name).write_text(text)
+    with pytest.raises(InputError, match='a: damaged: a file holds values of another kind'):
+        read_run(damaged)
+    assert [run.state for run in find_runs(tmp_path)] == ['damaged', 'interrupted']
+
+
 def test_the_list_goes_on_past_a_damaged_run_and_says_what_is_wrong(tmp_path, capfd):
     damaged = write_run(tmp_path / 'a')
     write_run(tmp_path / 'b', made=12)

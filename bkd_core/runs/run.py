@@ -114,6 +114,17 @@ def read_run(directory: str | Path) -> Run:
         raise InputError(
             f"{directory}: no run is here; expected a folder with {LOG}, such as a stage's "
             "runs/NAME/STAGE. 'bkd runs list' finds them")
+    try:
+        run = _read_files(directory)
+        run.method, run.loss, run.score  # noqa: B018  they fail here or where they are shown
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{directory}: damaged: a file holds values of another kind than a run writes '
+            f'({type(error).__name__}: {error})') from error
+    return run
+
+
+def _read_files(directory: Path) -> Run:
     journal = read_journal(directory)
     settings = journal.get('settings') or _read(directory / CONFIG)
     metrics = _read(directory / METRICS)
