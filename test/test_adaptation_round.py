@@ -265,7 +265,7 @@ def test_labelled_target_frames_are_asked_by_the_gate(finished, model, target, t
     assert 'on 6 labelled target frames' in outcome.decision.criteria[-1].sentence
 
 
-def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_original(
+def test_the_next_round_starts_from_the_original_and_is_averaged_with_the_version_in_use(
         finished, target, tmp_path, monkeypatch):
     output = shutil.copytree(finished[0].output, tmp_path / 'versions')
     seen = []
@@ -281,7 +281,7 @@ def test_the_next_round_starts_from_the_version_in_use_and_is_held_by_the_origin
         with pytest.raises(KeyboardInterrupt):
             run_round(task_of(given, target, output))
     assert seen == [
-        ('teacher', '000002', '000002', '000001-', None, 'anchored_self_training'),
+        ('teacher', '000001', '000001', '000001-', None, 'anchored_self_training'),
         ('student', '000001', '000001', 'teacher', '000002', 'bilateral_distillation')] * 2
 
 

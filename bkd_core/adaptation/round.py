@@ -3,9 +3,8 @@
 """
 One adaptation round: new target frames in, a version of the model out, used or refused.
 
-The teacher is refreshed on the new frames by self-training from the weights of the model in use,
-with the original model as its anchor; the student is distilled from it by BKD, from the original's
-weights, and averaged with the model in use; the gate decides.
+The teacher is refreshed on the new frames by self-training, with the original model as its anchor;
+the student is distilled from it by BKD and averaged with the model in use; the gate decides.
 What was reached lies in a hidden folder beside the versions, from which the same command goes
 on. Trains, so it belongs into a process of its own.
 """

@@ -44,7 +44,7 @@ class RoundTask:
     :param sources: Rosbags, folders of images and frame stores of the target.
     :param output: Folder of the versions.
     :param settings: How to adapt.
-    :param teacher: Model directory to refresh as the teacher; None for the model in use.
+    :param teacher: Model directory to refresh as the teacher; None for the original model.
     :param replay: Folder with `images` and `labels` of the source; None for the model's own.
     :param labelled: Folder with `images` and `labels` of some target frames, for the gate only.
     :param topic: Image topic of rosbags that hold several.

@@ -33,11 +33,11 @@ class RoundTraining:
     """
     Train the networks of a round; a finished one is left as it is.
 
-    What a round learns reaches the next one by its teacher, which starts from the version in use.
-    The student does not: it starts from the original each time, since one that learns on from
-    round to round comes to know the few frames of the replay by heart, and its target gets lost.
-    Its weights are then averaged with those of the version in use, as in model soups (Wortsman et
-    al. 2022, https://arxiv.org/abs/2203.05482), which works for networks that start alike.
+    Both start from the original each time. Ones that learn on from round to round come to know the
+    few frames of the replay and their own mistakes by heart, and after some rounds the target gets
+    lost. What earlier rounds found stays in the version in use, with which the student's weights
+    are averaged, as in model soups (Wortsman et al. 2022, https://arxiv.org/abs/2203.05482); that
+    works for networks that start alike.
 
     :param context: The round.
     """
@@ -50,18 +50,18 @@ class RoundTraining:
 
     def refresh_teacher(self, directory: Path) -> None:
         """
-        Train the teacher on replay and target, from its own weights, held by the original.
+        Train the teacher on replay and target, from the original and held by it.
 
         :param directory: Its model directory.
         """
         settings = self.settings
-        start = self.task.teacher or self.parent.directory
+        start = self.task.teacher or self.original.directory
         method = AnchoredSelfTrainingConfig(
             teacher=self.original.name, anchor_weight=settings.anchor_weight,
             ema_decay=settings.ema_decay, confidence_threshold=settings.confidence_threshold)
         config = self.config(
-            self.given.teacher_config, method, init=self.parent.name,
-            steps=settings.teacher_steps, learning_rate=settings.teacher_learning_rate)
+            self.given.teacher_config, method, steps=settings.teacher_steps,
+            learning_rate=settings.teacher_learning_rate)
         self.train('teacher', directory, config, start=start, fixed=self.original.directory)
 
     def distil_student(self, directory: Path, teacher: Path) -> None:
@@ -77,23 +77,21 @@ class RoundTraining:
             BilateralDistillationConfig())
         method = replace(base, teacher='stage:teacher', cache_megabytes=settings.cache_megabytes)
         config = self.config(
-            self.given.config, method, init=self.original.name,
-            steps=settings.student_steps, learning_rate=settings.student_learning_rate)
+            self.given.config, method, steps=settings.student_steps,
+            learning_rate=settings.student_learning_rate)
         is_first = self.parent.name == self.original.name
         self.train(
             'student', directory, config, start=self.original.directory, fixed=teacher,
             averaged_with=None if is_first else self.parent.directory)
 
     def config(
-        self, trained: TrainingConfig, method: MethodConfig, *, init: str, steps: int,
-        learning_rate: float,
+        self, trained: TrainingConfig, method: MethodConfig, *, steps: int, learning_rate: float,
     ) -> TrainingConfig:
         """
         Return a run's settings: as the model was trained, but for data, method and steps.
 
         :param trained: The settings that the network was trained with.
         :param method: The method.
-        :param init: Name of the version whose weights it starts from.
         :param steps: Optimizer steps.
         :param learning_rate: Peak rate.
         """
@@ -102,7 +100,7 @@ class RoundTraining:
             trained, method=method, steps=steps, seed=self.settings.seed,
             device=self.settings.device, checkpoint_steps=self.settings.checkpoint_steps,
             num_workers=0, source=self.given.source_config, target=self.given.target_config,
-            model=replace(trained.model, init=init),
+            model=replace(trained.model, init=self.original.name),
             optimizer=replace(
                 trained.optimizer, learning_rate=learning_rate, warmup_steps=warmup))
 

@@ -20,7 +20,7 @@ class RoundSettings:
 
     What is not named here (crops, batch size, the network's input) is as the model was trained.
 
-    :param teacher_steps: Steps of self-training, from the weights of the model in use.
+    :param teacher_steps: Steps of self-training, from the weights of the original model.
     :param teacher_learning_rate: Its peak rate; low, since the network is trained already.
     :param ema_decay: Decay of the teacher's average; it looks back over 1 / (1 - decay) steps,
         which must be fewer than it makes.

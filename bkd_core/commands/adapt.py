@@ -44,7 +44,7 @@ class Adapt:
     output: Path | None = None
     """Folder of the versions; default: MODEL itself, if it is one."""
     teacher: Path | None = None
-    """Model directory to refresh as the teacher; default: the model in use."""
+    """Model directory to refresh as the teacher; default: the original, the first version."""
     replay: Path | None = None
     """Folder with images/NAME.jpg and labels/NAME.png of the source, in the model's classes;
     default: the frames that travel with the model ('bkd train --replay-frames')."""
