@@ -118,7 +118,7 @@ def test_fewer_than_ten_frames_in_a_row_are_refused(count, model, target, tmp_pa
 
 
 def test_ten_frames_in_a_row_are_enough(model, target, tmp_path, monkeypatch):
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         assert len(self.given.frames.adapting) == 6
         raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
@@ -157,7 +157,7 @@ def test_a_dark_frame_that_shows_something_is_used_and_a_black_one_left_out(
     task = task_of(
         model, target, tmp_path / 'versions', sources=(folder_of(tmp_path / 'night', images),))
 
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         assert len(self.given.frames.adapting) == 11
         raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)

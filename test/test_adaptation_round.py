@@ -17,7 +17,7 @@ from bkd_core.adaptation.gate import GateSettings
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.settings import RoundSettings
-from bkd_core.adaptation.versions import ModelVersions
+from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config_file import load_experiment
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
@@ -222,7 +222,7 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
     assert ModelVersions(task.output).in_use().number == 2
     starts = []
 
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         assert not directory.exists()
         starts.append(start.name[:6])
         raise KeyboardInterrupt
@@ -236,7 +236,7 @@ def run_stages_from(finished, task, monkeypatch):
     """Take the trained student from a finished round instead of training it again."""
     student = finished[1].version.directory
 
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         if not directory.exists():
             shutil.copytree(
                 student, directory, ignore=shutil.ignore_patterns('replay', 'version.json'))
@@ -270,10 +270,10 @@ def test_the_next_round_starts_from_the_original_and_is_averaged_with_the_versio
     output = shutil.copytree(finished[0].output, tmp_path / 'versions')
     seen = []
 
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         seen.append((
             name, start.name[:6], config.model.init[:6], fixed.name[:7],
-            averaged_with and averaged_with.name[:6], config.method.name))
+            parent_share, config.method.name))
         if name == 'student':
             raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
@@ -281,8 +281,8 @@ def test_the_next_round_starts_from_the_original_and_is_averaged_with_the_versio
         with pytest.raises(KeyboardInterrupt):
             run_round(task_of(given, target, output))
     assert seen == [
-        ('teacher', '000001', '000001', '000001-', None, 'anchored_self_training'),
-        ('student', '000001', '000001', 'teacher', '000002', 'bilateral_distillation')] * 2
+        ('teacher', '000001', '000001', '000001-', 0, 'anchored_self_training'),
+        ('student', '000001', '000001', 'teacher', 0.5, 'bilateral_distillation')] * 2
 
 
 def test_a_later_student_is_halfway_between_what_it_learnt_and_the_version_in_use(
@@ -305,6 +305,19 @@ def test_a_later_student_is_halfway_between_what_it_learnt_and_the_version_in_us
         if value.is_floating_point():
             middle = (trained['student'][key] + parent[key]) / 2
             torch.testing.assert_close(value, middle, rtol=0, atol=2e-3)  # stored as float16
+
+
+@pytest.mark.parametrize(('rounds', 'share'), [(0, 0), (1, 1 / 2), (2, 2 / 3), (4, .8), (9, .8)])
+def test_the_version_in_use_counts_for_the_rounds_that_led_to_it(tmp_path, rounds, share):
+    versions = [
+        Version(
+            name=f'v{number}', directory=tmp_path, state='used before', reason='',
+            is_in_use=number == rounds, parent=f'v{number - 1}' if number else None, created='',
+            num_bytes=0)
+        for number in range(rounds + 1)]
+    refused = replace(versions[-1], name='refused', state='refused', parent=versions[-1].name)
+    found = round_training.parent_share(versions[-1], versions[0], [*versions, refused])
+    assert found == pytest.approx(share)
 
 
 def test_the_next_round_also_learns_what_the_version_in_use_knew_of_earlier_frames(
@@ -349,7 +362,7 @@ def test_without_the_setting_no_frame_travels_and_none_is_used(
     run_round(task)
     seen = []
 
-    def train(self, name, directory, config, *, start, fixed, averaged_with=None):
+    def train(self, name, directory, config, *, start, fixed, parent_share=0):
         seen.append(self.rehearsal(config))
         raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Sequence
 
 from bkd_core import model_directory
 from bkd_core.adaptation.round_context import RoundContext
+from bkd_core.adaptation.versions import Version
 from bkd_core.config import TrainingConfig
 from bkd_core.experiment import write_model
 from bkd_core.method_config import (
@@ -24,9 +26,9 @@ from bkd_core.training.checkpoint import CHECKPOINT
 import torch
 from torch import nn
 
-# Share of the version in use in a new student's weights. A half forgets a wrong round after a few
-# right ones, and takes the chance out of each.
-PARENT_SHARE = 0.5
+# The version in use is the mean of the rounds that led to it, until this is its share in the next
+# one: less would follow the chance of a single round, more would never learn another world.
+MOST_OF_PARENT = 0.8
 
 
 class RoundTraining:
@@ -46,6 +48,7 @@ class RoundTraining:
         self.task, self.settings = context.task, context.settings
         self.given = context.given
         self.parent, self.original = context.parent, context.original
+        self.versions = context.versions
         self.on_progress = context.on_progress
 
     def refresh_teacher(self, directory: Path) -> None:
@@ -79,10 +82,9 @@ class RoundTraining:
         config = self.config(
             self.given.config, method, steps=settings.student_steps,
             learning_rate=settings.student_learning_rate)
-        is_first = self.parent.name == self.original.name
         self.train(
             'student', directory, config, start=self.original.directory, fixed=teacher,
-            averaged_with=None if is_first else self.parent.directory)
+            parent_share=parent_share(self.parent, self.original, self.versions.list()))
 
     def config(
         self, trained: TrainingConfig, method: MethodConfig, *, steps: int, learning_rate: float,
@@ -106,7 +108,7 @@ class RoundTraining:
 
     def train(
         self, name: str, directory: Path, config: TrainingConfig, *, start: Path, fixed: Path,
-        averaged_with: Path | None = None,
+        parent_share: float = 0.0,
     ) -> None:
         """
         Train a network into a model directory, from the last checkpoint if there is one.
@@ -116,7 +118,7 @@ class RoundTraining:
         :param config: The run's settings.
         :param start: Model directory of the weights to start from.
         :param fixed: Model directory of the method's fixed teacher.
-        :param averaged_with: Model directory of weights that the trained ones are averaged with.
+        :param parent_share: Of the version in use in the weights.
         """
         if (directory / model_directory.MODEL_YAML).exists():
             return
@@ -129,8 +131,8 @@ class RoundTraining:
                 input_height=config.model.input_height, device=choose_device(config.device)),
             rehearsal=self.rehearsal(config))
         network = self.run_trainer(trainer, name)
-        if averaged_with is not None:
-            average_weights(network, load_network(averaged_with), share=PARENT_SHARE)
+        if parent_share:
+            average_weights(network, load_network(self.parent.directory), share=parent_share)
         spec = replace(model_directory.read_spec(start), files={})
         write_model(directory, network, spec, config, given.frames.adapting)
         (directory / CHECKPOINT).unlink(missing_ok=True)
@@ -164,6 +166,23 @@ class RoundTraining:
                 input_height=config.model.input_height, device=choose_device(config.device)),
             config, weight=self.settings.lambda_memory,
             max_bytes=self.settings.cache_megabytes * 1_000_000)
+
+
+def parent_share(parent: Version, original: Version, versions: Sequence[Version]) -> float:
+    """
+    Return the share of the version in use in the next one.
+
+    :param parent: The version in use.
+    :param original: The version that adaptation began with; it has no share.
+    :param versions: All that are there.
+    :return: n / (n + 1) after n rounds that led to the parent, at most `MOST_OF_PARENT`.
+    """
+    known = {version.name: version for version in versions}
+    rounds, version = 0, parent
+    while version is not None and version.name != original.name:
+        rounds += 1
+        version = known.get(version.parent)
+    return min(rounds / (rounds + 1), MOST_OF_PARENT)
 
 
 @torch.no_grad()
