@@ -192,7 +192,7 @@ def test_a_search_makes_each_run_once_with_its_line(tmp_path, monkeypatch, capsy
     lines = SEARCH.read(world.results)
     assert all(tuple(one) == FIELDS + ADDED_FIELDS + SEARCH_FIELDS for one in lines)
     assert [(one['method'], one['factor'], one['value']) for one in lines] == [
-        ('source_only', None, None), ('self_training', None, None), (BKD, None, None),
+        ('source_only', None, None), ('masked_consistency', None, None), (BKD, None, None),
         (BKD, 'kl_direction', 'reverse'), (BKD, 'student_init', 'source_only'),
         (BKD, 'student_init', 'teacher')]
     assert lines[3]['settings']['kl_direction'] == 'reverse'
@@ -204,7 +204,7 @@ def test_a_search_makes_each_run_once_with_its_line(tmp_path, monkeypatch, capsy
     main(['benchmark', *command])
     assert SEARCH.read(world.results) == lines
     # The other benchmark takes the same models: it only adds its own lines.
-    world.run('self_training', BKD, seeds=(0,))
+    world.run('masked_consistency', BKD, seeds=(0,))
     assert len((world.results / LINES).read_text().splitlines()) == 3
 
 
