@@ -220,16 +220,16 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
     run_stages_from(finished, task, monkeypatch)
     kill_at('prune', task)
     assert ModelVersions(task.output).in_use().number == 2
-    starts = []
+    parents = []
 
     def train(self, name, directory, config, *, start, fixed, parent_share=0):
         assert not directory.exists()
-        starts.append(start.name[:6])
+        parents.append(self.parent.name[:6])
         raise KeyboardInterrupt
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
-    assert starts == ['000002'] and len(ModelVersions(task.output).list()) == 2
+    assert parents == ['000002'] and len(ModelVersions(task.output).list()) == 2
 
 
 def run_stages_from(finished, task, monkeypatch):
