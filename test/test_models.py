@@ -252,7 +252,7 @@ def test_more_frozen_stages_than_there_are_is_an_error():
 
 
 def test_the_model_that_comes_along_still_loads():
-    assert millions(load_network('default')) == pytest.approx(NETWORKS['lite_fpn'][2], abs=0.01)
+    assert millions(load_network('default')) == pytest.approx(0.72, abs=0.01)  # the design `fast`
 
 
 def test_a_variant_or_number_of_stages_that_does_not_exist_is_named():

@@ -194,7 +194,7 @@ def test_a_compiler_that_fails_is_named_with_its_cause():
         env={**os.environ, 'CXX': shutil.which('false')})
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
-    assert 'cannot compile the network for images (1, 352, 704, 3) on cpu' in message
+    assert 'cannot compile the network for images (1, 192, 384, 3) on cpu' in message
     assert "set runtime 'torch'" in message
 
 
