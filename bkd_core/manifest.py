@@ -11,6 +11,7 @@ A folder that holds one is taken only if nothing in it is missing, changed or ad
 from __future__ import annotations
 
 from contextlib import ExitStack
+import errno
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
@@ -152,6 +153,12 @@ def _read_zip(path: Path, folder: Path | None) -> dict[str, Any]:
             f'{where}: not a whole zip file ({error}). Copy it again') from error
     except FileNotFoundError as error:
         raise InputError(f'{where}: no such file') from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # as of a place before the file's begin
+            raise
+        raise InputError(
+            f'{where}: not a whole zip file (its list names a place outside it). Copy it '
+            'again') from error
     if folder is not None:
         (folder / MANIFEST).write_bytes(text)
     return manifest

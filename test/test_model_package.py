@@ -259,6 +259,23 @@ def test_a_zip_file_that_is_cut_off_or_spoilt_anywhere_is_refused_or_still_whole
         assert checked.files == check_package(path).files
 
 
+def test_a_zip_file_whose_list_is_spoilt_at_any_byte_is_refused_or_still_whole(model, tmp_path):
+    path, other = tmp_path / 'out.zip', tmp_path / 'other.zip'
+    write_package(model, path)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(whole.index(b'PK\x01\x02'), len(whole)):
+        other.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+        try:
+            checked = check_package(other)
+        except InputError as error:
+            assert 'other.zip' in str(error)
+            refused += 1
+        else:
+            assert checked.files == check_package(path).files
+    assert refused > 100
+
+
 def test_a_zip_file_stays_a_model_when_its_unpacked_copy_is_damaged(model, tmp_path):
     write_package(model, tmp_path / 'out.zip')
     kept = model_directory.resolve(tmp_path / 'out.zip')
