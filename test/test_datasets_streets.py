@@ -54,6 +54,28 @@ def test_a_set_opened_without_labels_shows_the_same_frames_and_refuses_labels():
         blind.labels(3)
 
 
+@pytest.mark.parametrize('megabytes, drawn', [
+    (256, [1, 2, 3]),
+    (1, [1, 2, 3, 2]),  # two fit; the newest gives way
+    (0, [1, 2, 1, 3, 2]),  # the newest alone
+])
+def test_frames_are_drawn_once_as_far_as_they_fit(monkeypatch, megabytes, drawn):
+    size = (400, 312)  # 499 kB a frame
+    draw, calls = Streets._draw, []
+    monkeypatch.setattr(
+        Streets, '_draw', lambda self, number: calls.append(number) or draw(self, number))
+    dataset, fresh = (make('source', size=size, memory_megabytes=megabytes) for _ in range(2))
+    first = dataset.image(1)
+    first[:] = 0  # what is given away is a copy
+    seen = {}
+    for index in (1, 2, 1, 3, 2):
+        seen[index] = dataset.image(index), dataset.labels(index)
+    assert calls == drawn
+    for index, (image, labels) in seen.items():
+        assert np.array_equal(image, fresh.image(index))
+        assert np.array_equal(labels, fresh.labels(index))
+
+
 @pytest.mark.parametrize('size', [SMALL, (97, 131), (32, 32), [64, 200]])
 @pytest.mark.parametrize('domain', DOMAINS)
 def test_frames_and_labels_have_the_size_that_is_asked_for(domain, size):
@@ -163,6 +185,7 @@ def test_drawing_stays_fast():
 @pytest.mark.parametrize(('settings', 'message'), [
     ({'domain': 'sorce'}, "'sorce'.*Did you mean 'source'"),
     ({'num_frames': 0}, 'got num_frames=0'),
+    ({'memory_megabytes': -1}, 'got memory_megabytes=-1'),
     ({'first_frame': -1}, 'first_frame=-1'),
     ({'size': (360, 20)}, r'got size=\(360, 20\)'),
     ({'size': (360,)}, r'got size=\(360,\)')])

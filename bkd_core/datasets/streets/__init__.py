@@ -25,7 +25,8 @@ class Streets:
     Frames of the source are unrelated scenes, as a simulator gives them. Frames of the target,
     and of the same camera by 'night' and in 'fog', are a drive at 10 Hz that moves on from frame
     to frame; every 200 frames another drive begins, in another street and weather. A frame
-    follows from (domain, seed, number) alone.
+    follows from (domain, seed, number) alone. To draw one takes as long as to train on it: those
+    that were asked for are kept, as far as they fit.
 
     :param domain: 'source', 'target', 'night' or 'fog'.
     :param num_frames: Number of frames.
@@ -33,12 +34,13 @@ class Streets:
     :param seed: Another seed gives other streets.
     :param first_frame: Number of the first frame.
     :param has_labels: False refuses to give labels, as a real target would.
+    :param memory_megabytes: Memory for drawn frames; one is kept in any case.
     :raises InputError: If a setting is out of its range.
     """
 
     def __init__(
         self, *, domain: str, num_frames: int, size: tuple[int, int] = (360, 640), seed: int = 0,
-        first_frame: int = 0, has_labels: bool = True,
+        first_frame: int = 0, has_labels: bool = True, memory_megabytes: int = 256,
     ) -> None:
         if domain not in LOOKS:
             raise unknown_name("domain of data set 'streets'", domain, LOOKS)
@@ -46,6 +48,9 @@ class Streets:
             raise InputError(
                 f"data set 'streets': got num_frames={num_frames}, first_frame={first_frame}, "
                 f'seed={seed}; expected at least 1, 0 and 0')
+        if memory_megabytes < 0:
+            raise InputError(
+                f"data set 'streets': got memory_megabytes={memory_megabytes}; expected 0 or more")
         if len(size) != 2 or min(size) < 32:
             raise InputError(
                 f"data set 'streets': got size={size}; expected (height, width), each at least 32")
@@ -56,7 +61,9 @@ class Streets:
         self._size = (int(size[0]), int(size[1]))
         self._seed = seed
         self._first_frame = first_frame
-        self._latest: tuple[int, np.ndarray, np.ndarray] | None = None
+        frame_bytes = 4 * self._size[0] * self._size[1]  # three colours and a label
+        self._most_kept = max(1, memory_megabytes * 1_000_000 // frame_bytes)
+        self._drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -90,9 +97,12 @@ class Streets:
 
     def _render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         number = self._number(index)
-        if self._latest is None or self._latest[0] != number:
-            self._latest = (number, *self._draw(number))
-        return self._latest[1:]
+        if number not in self._drawn:
+            if len(self._drawn) == self._most_kept:
+                # The newest gives way: training passes over all, and then meets the others again.
+                self._drawn.popitem()
+            self._drawn[number] = self._draw(number)
+        return self._drawn[number]
 
     def _draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         if self._domain == 'source':
