@@ -241,6 +241,7 @@ class TrainingConfig:
     :param checkpoint_steps: A checkpoint is written after this many steps.
     :param num_workers: Loader processes of each training process; 0 loads in that one.
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
+        Its ONNX file stays float32.
     :param data_licences: Text for the model card: whose data this is and under which licence.
     :param records: What the run writes down.
     """

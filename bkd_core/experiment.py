@@ -201,7 +201,7 @@ def write_model(
         network = network.half().float()  # round first, so that both files hold the same numbers
     save_weights(network, directory / model_directory.WEIGHTS, half_precision=half_precision)
     onnx_path = directory / model_directory.ONNX
-    export_onnx(network, spec, onnx_path, half_precision_weights=half_precision)
+    export_onnx(network, spec, onnx_path)
     check_parity(network, onnx_path, spec, [frames.image(0), frames.image(len(frames) - 1)])
     atomic.write_text(directory / model_directory.CONFIG, to_yaml(config))
     model_directory.write_spec(directory, spec)

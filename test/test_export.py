@@ -18,12 +18,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 onnx = pytest.importorskip('onnx')
-from bkd_core.export import (  # noqa: E402
-    check_parity,
-    export_onnx,
-    ExportError,
-    store_weights_in_half_precision,
-)
+from bkd_core.export import check_parity, export_onnx, ExportError  # noqa: E402
 from bkd_core.models import build_network, MODELS, save_weights  # noqa: E402
 
 # Without weights from elsewhere, and without the ResNets, which are for GPUs and large.
@@ -93,41 +88,6 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path):
     assert network.training
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
-
-
-def test_half_precision_weights_halve_the_file_and_keep_the_logits(exported, tmp_path):
-    network, spec, path = exported
-    half = tmp_path / ONNX
-    export_onnx(network, spec, half, half_precision_weights=True)
-    share = .56 if spec.network == 'hrda' else .55  # its graph of ten passes counts, too
-    assert half.stat().st_size < share * path.stat().st_size
-    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
-    full_logits, half_logits = (
-        OnnxRuntime(each, 9).logits(image[None]) for each in (path, half))
-    assert half_logits.dtype == np.float32
-    error = np.abs(half_logits - full_logits).max()
-    assert 0 < error < .02 * np.abs(full_logits).max()
-
-
-def test_what_does_not_fit_into_half_precision_stays_as_it_is():
-    from onnx.reference import ReferenceEvaluator
-    names = {'large': np.full(1000, 7e4, np.float32), 'small': np.ones(3, np.float32),
-             'usual': np.full(1000, .1, np.float32), 'indices': np.arange(1000)}
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node('Identity', ['usual'], ['out'])], 'g', [],
-        [onnx.helper.make_tensor_value_info('out', onnx.TensorProto.FLOAT, [1000])],
-        [onnx.numpy_helper.from_array(value, name) for name, value in names.items()])
-    model = onnx.helper.make_model(graph)
-    store_weights_in_half_precision(model)
-    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    proto = onnx.TensorProto
-    assert types == {
-        'large': proto.FLOAT, 'small': proto.FLOAT, 'usual.half': proto.FLOAT16,
-        'indices': proto.INT64}
-    assert [(n.op_type, *n.input, *n.output) for n in model.graph.node] == [
-        ('Cast', 'usual.half', 'usual'), ('Identity', 'usual', 'out')]
-    result = ReferenceEvaluator(model).run(None, {})[0]
-    np.testing.assert_array_equal(result, np.full(1000, .1, np.float16).astype(np.float32))
 
 
 def smooth_frames(count=2):

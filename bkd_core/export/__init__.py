@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a trained network to the files of other runtimes, and the check each must pass."""
 
-from bkd_core.export.half_precision import store_weights_in_half_precision
 from bkd_core.export.int8 import export_int8
 from bkd_core.export.model import export_model, Exported, ExportTask, file_of
 from bkd_core.export.onnx import export_onnx
@@ -10,4 +9,4 @@ from bkd_core.export.parity import check_parity, ExportError, measure_parity, Pa
 
 __all__ = [
     'check_parity', 'export_int8', 'export_model', 'export_onnx', 'Exported', 'ExportError',
-    'ExportTask', 'file_of', 'measure_parity', 'Parity', 'store_weights_in_half_precision']
+    'ExportTask', 'file_of', 'measure_parity', 'Parity']

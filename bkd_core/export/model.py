@@ -13,7 +13,6 @@ import shutil
 from typing import Any, Iterator
 
 from bkd_core import atomic, model_directory
-from bkd_core.config_file import load_experiment
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.evaluation import evaluate, Scores
@@ -151,10 +150,7 @@ def _write(task: ExportTask, network: nn.Module, spec: ModelSpec, path: Path) ->
             network, spec, path, _images('calibrate', task.calibration),
             float_layers=task.float_layers)
         return
-    config = task.directory / model_directory.CONFIG
-    export_onnx(
-        network, spec, path, half_precision_weights=config.is_file()
-        and load_experiment(config)['model'].half_precision_weights)
+    export_onnx(network, spec, path)
 
 
 def _images(description: str, frames: SegmentationDataset) -> Iterator[np.ndarray]:

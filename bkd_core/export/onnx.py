@@ -11,7 +11,6 @@ import warnings
 
 from bkd_core import __version__, atomic
 from bkd_core.errors import InputError
-from bkd_core.export.half_precision import store_weights_in_half_precision
 from bkd_core.model_directory import ModelSpec
 from bkd_core.models.image_network import ImageNetwork
 import torch
@@ -21,22 +20,18 @@ from torch import nn
 OPSET = 17
 
 
-def export_onnx(
-    network: nn.Module, spec: ModelSpec, path: str | Path, *,
-    half_precision_weights: bool = False,
-) -> None:
+def export_onnx(network: nn.Module, spec: ModelSpec, path: str | Path) -> None:
     """
     Write a network as one ONNX file with free batch, height and width.
 
     torch's older exporter is used on purpose: on these networks it took 3 to 5 s and the newer
-    one 70 s, for graphs of the same speed.
+    one 70 s, for graphs of the same speed. Weights are float32 whatever a model directory's are:
+    the exporter folds normalisation into them, and rounding them once more would change labels.
 
     :param network: Normalised (B, 3, h, w) float images in, (B, C, h/s, w/s) logits out; it is
         left as it is, on its device.
     :param spec: Normalisation and sizes.
     :param path: The file; written atomically.
-    :param half_precision_weights: Store weights as float16. ONNX Runtime turns them back into
-        float32 when it loads the file, so it is half as large and just as fast.
     :raises InputError: If the onnx package is missing.
     """
     onnx = _import_onnx()
@@ -55,8 +50,6 @@ def export_onnx(
                 'logits': {0: 'batch', 2: 'logits_height', 3: 'logits_width'}})
     model = onnx.load_from_string(buffer.getvalue())
     model.producer_name, model.producer_version = 'bkd_ros', __version__
-    if half_precision_weights:
-        store_weights_in_half_precision(model)
     onnx.checker.check_model(model, full_check=True)
     atomic.write_bytes(path, model.SerializeToString())
 
