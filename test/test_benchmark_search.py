@@ -9,7 +9,12 @@ from dataclasses import replace
 from bkd_core.__main__ import main
 from bkd_core.benchmarks.adaptation import load_protocol, plan_runs, plan_search, SEARCH
 from bkd_core.benchmarks.adaptation.benchmark import check_data, pending
-from bkd_core.benchmarks.adaptation.factors import Change, FACTORS, settings_of
+from bkd_core.benchmarks.adaptation.factors import (
+    Change,
+    FACTORS,
+    PACKAGE_DEFAULTS,
+    settings_of,
+)
 from bkd_core.benchmarks.adaptation.plan import BKD
 from bkd_core.benchmarks.adaptation.results import ADDED_FIELDS, append_line, FIELDS, LINES
 from bkd_core.benchmarks.adaptation.search_table import SEARCH_FIELDS, write_search_table
@@ -69,9 +74,21 @@ def test_one_factor_at_a_time_differs_from_the_defaults():
         found = settings_of(run.config.method, run.student_init)
         differs = {name: value for name, value in found.items() if value != base[name]}
         assert differs and differs.items() <= run.change.settings.items()
-        assert found[run.change.factor] == run.change.value
+        assert found.items() >= run.change.settings.items()
+        assert run.change.settings[run.change.factor] == run.change.value
         assert run.needs[0] == default.needs[0] and run.defaults_hash == default.settings_hash
-    assert {run.change.factor for run in changed} == set(FACTORS)
+    # This protocol brings no settings of its own: the package's are the defaults.
+    assert {run.change.factor for run in changed} == set(FACTORS) - {PACKAGE_DEFAULTS}
+
+
+def test_package_defaults_undo_what_the_protocol_and_its_budget_set():
+    protocol = replace(STREETS, methods={BKD: {'temperature': 2.0, 'mining': {'gamma': 3.0}}})
+    default, own = students('package_defaults', protocol=protocol)
+    assert default.config.method.temperature == 2.0
+    teacher = own.config.method.teacher
+    assert own.config.method == BilateralDistillationConfig(teacher=teacher)
+    assert own.student_init == default.student_init and own.needs == default.needs
+    assert replace(own.config, method=default.config.method) == default.config
 
 
 def test_the_default_is_planned_once_and_no_settings_twice():

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from bkd_core.method_config import BilateralDistillationConfig
 
 STUDENT_INIT = 'student_init'
+# Every setting at once: what a protocol gets that brings none of its own.
+PACKAGE_DEFAULTS = 'package_defaults'
 # A method's setting, or the student's initialisation, and its values. The default among them is
 # measured once, as the default.
 FACTORS: dict[str, tuple[Any, ...]] = {
@@ -26,6 +29,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     'teacher_view': ('frame', 'crop'),
     'logit_adjustment': (0.0, 0.25, 0.5, 0.75),
     STUDENT_INIT: ('imagenet', 'source_only', 'teacher'),
+    PACKAGE_DEFAULTS: (True,),
 }
 # Without these a setting has no effect.
 _NEEDED = {
@@ -37,7 +41,7 @@ _NEEDED = {
 @dataclass(frozen=True)
 class Change:
     """
-    One setting that differs from the defaults.
+    One setting that differs from the protocol's own; or all of them, at this package's defaults.
 
     :param factor: One of `FACTORS`.
     :param value: Its value.
@@ -53,6 +57,8 @@ class Change:
     @property
     def settings(self) -> dict[str, Any]:
         """Return the factors that it sets: itself, and what it has no effect without."""
+        if self.factor == PACKAGE_DEFAULTS:
+            return _of_method(BilateralDistillationConfig())
         return {**_NEEDED.get(self.factor, {}), self.factor: self.value}
 
     @property
@@ -76,10 +82,11 @@ def settings_of(method: BilateralDistillationConfig, student_init: str) -> dict[
     :param method: The settings of its method.
     :param student_init: What its student started from.
     """
-    values = {}
-    for factor in FACTORS:
-        value: Any = method
-        for name in factor.split('.') if factor != STUDENT_INIT else ():
-            value = getattr(value, name)
-        values[factor] = student_init if factor == STUDENT_INIT else value
-    return values
+    return {**_of_method(method), STUDENT_INIT: student_init}
+
+
+def _of_method(method: BilateralDistillationConfig) -> dict[str, Any]:
+    """Return the value of every factor that is a setting of the method."""
+    return {
+        factor: attrgetter(factor)(method)
+        for factor in FACTORS if factor not in (STUDENT_INIT, PACKAGE_DEFAULTS)}

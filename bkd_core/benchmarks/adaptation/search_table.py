@@ -22,8 +22,9 @@ _INTRO = f"""\
 # Search over BKD's unknown values
 
 Written by `bkd benchmark search` from `{SEARCH_LINES}`; do not edit. One setting at a time is
-changed, all others stay at their defaults. mIoU in percent, through the exported network; ± is
-the standard deviation over seeds (divisor n − 1), n the number of seeds. *Minus the defaults* is
+changed, all others stay at their defaults, which are the protocol's; `package_defaults` sets all
+of them to this package's own at once. mIoU in percent, through the exported network; ± is the
+standard deviation over seeds (divisor n − 1), n the number of seeds. *Minus the defaults* is
 paired: the mean over the seeds of the difference to the defaults' run of the same seed and
 teacher.
 
