@@ -28,6 +28,7 @@ from bkd_ros import parameters
 from bkd_ros.diagnostics import DiagnosticsPublisher, is_shifted, round_status
 from bkd_ros.label_info import LATCHED_QOS
 from bkd_ros.run_node import run_node
+from bkd_ros.setting import declare
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -50,7 +51,7 @@ class AdaptationNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
-        self._values = values = parameters.declare(self, parameters.ADAPTATION)
+        self._values = values = declare(self, parameters.ADAPTATION)
         self._versions = versions_folder(values)
         self._round = RoundProcess(
             round_arguments(values, self._versions), versions=self._versions,

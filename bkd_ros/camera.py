@@ -13,7 +13,7 @@ from bkd_core.errors import InputError
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_statistics import FrameStatistics
 from bkd_ros.frame_watch import FrameWatch
-from bkd_ros.parameters import resolve_topic
+from bkd_ros.setting import resolve_topic
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy

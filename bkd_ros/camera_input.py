@@ -12,7 +12,7 @@ from bkd_core.adaptation import FrameMetadata
 from bkd_ros.camera import COMPRESSED, INPUT_QOS
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_watch import FrameWatch
-from bkd_ros.parameters import resolve_topic
+from bkd_ros.setting import resolve_topic
 from geometry_msgs.msg import PoseStamped
 import numpy as np
 from rclpy.node import Node

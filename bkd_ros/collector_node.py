@@ -27,6 +27,7 @@ from bkd_ros.camera_input import CameraInput
 from bkd_ros.diagnostics import store_status
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.run_node import run_node
+from bkd_ros.setting import declare, refuse_bad_values
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
@@ -53,7 +54,7 @@ class CollectorNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
-        self._values = parameters.declare(self, parameters.COLLECTOR)
+        self._values = declare(self, parameters.COLLECTOR)
         self._is_paused = False
         self._num_bad = 0
         self._pose: PoseStamped | None = None
@@ -89,7 +90,7 @@ class CollectorNode(Node):
         self.destroy_node()
 
     def _check_parameters(self, changes: list[Parameter]) -> Any:
-        return parameters.refuse_bad_values(parameters.COLLECTOR, changes)
+        return refuse_bad_values(parameters.COLLECTOR, changes)
 
     def _on_pose(self, message: PoseStamped) -> None:
         self._pose = message

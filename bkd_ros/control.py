@@ -10,6 +10,7 @@ from bkd_core import model_directory
 from bkd_core.errors import InputError
 from bkd_ros import parameters
 from bkd_ros.model_slot import ModelSlot
+from bkd_ros.setting import refuse_bad_values
 from bkd_ros.version_follower import VersionFollower
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -56,7 +57,7 @@ class Control:
         self._services = []
 
     def _check_parameters(self, changes: list[Parameter]) -> Any:
-        result = parameters.refuse_bad_values(parameters.SEGMENTATION, changes)
+        result = refuse_bad_values(parameters.SEGMENTATION, changes)
         for change in changes:
             if result.successful and change.name == 'model':
                 try:

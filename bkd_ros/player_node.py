@@ -19,6 +19,7 @@ from bkd_ros import parameters
 from bkd_ros.conversions import compressed_to_rgb, rgb_to_image
 from bkd_ros.recorded_topic import RecordedTopic
 from bkd_ros.run_node import run_node
+from bkd_ros.setting import declare, resolve_topic
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -47,7 +48,7 @@ class PlayerNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME, **options)
         self.done = Future()
-        self._values = parameters.declare(self, parameters.PLAYER)
+        self._values = declare(self, parameters.PLAYER)
         self._recorded = RecordedTopic(self._values['recording'], self._values['topic'])
         self._decodes = self._choose_transport()
         self._publisher = self.create_publisher(
@@ -69,7 +70,7 @@ class PlayerNode(Node):
     def _output_topic(self) -> str:
         suffix = '/compressed'
         if self._values['output_topic']:
-            topic = parameters.resolve_topic(
+            topic = resolve_topic(
                 self, 'output_topic', self._values['output_topic'])
             return topic + suffix if self._recorded.is_compressed and not self._decodes else topic
         return self._recorded.name.removesuffix(suffix) if self._decodes else self._recorded.name

@@ -19,6 +19,7 @@ from bkd_core.errors import InputError
 from bkd_ros import parameters
 from bkd_ros.recording_file import RecordingFile
 from bkd_ros.run_node import run_node
+from bkd_ros.setting import declare, resolve_topic
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -40,9 +41,9 @@ class RecorderNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME, **options)
         self.done = Future()
-        self._values = parameters.declare(self, parameters.RECORDER)
+        self._values = declare(self, parameters.RECORDER)
         self._topics = sorted({
-            parameters.resolve_topic(self, 'topics', topic) for topic in self._values['topics']})
+            resolve_topic(self, 'topics', topic) for topic in self._values['topics']})
         self._waiting = set(self._topics)
         self._file = RecordingFile(self._values['output'])
         self._start_s = time.monotonic()

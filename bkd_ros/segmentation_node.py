@@ -46,6 +46,7 @@ from bkd_ros.labelling import Labelling, load_segmenter
 from bkd_ros.latest_frame_worker import LatestFrameWorker
 from bkd_ros.model_slot import ModelSlot
 from bkd_ros.run_node import run_node
+from bkd_ros.setting import declare
 from bkd_ros.version_follower import VersionFollower
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -69,7 +70,7 @@ class SegmentationNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME, **options)
         self.done = Future()  # never: the node runs until it is stopped
-        self._values = parameters.declare(self, parameters.SEGMENTATION)
+        self._values = declare(self, parameters.SEGMENTATION)
         self._batches = BatchLimit(self._values['max_batch'], on_reduce=self._on_reduced_batch)
         self._pipeline = FramePipeline(
             Labelling.from_values(self._values), self._batches,
