@@ -8,11 +8,11 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 import json
 from pathlib import Path
-import subprocess
 import time
 
 import bkd_core
 from bkd_core import atomic, model_directory
+from bkd_core.checkout import commit
 from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
@@ -27,8 +27,9 @@ from bkd_core.method_config import SourceOnlyConfig
 from bkd_core.methods import METHODS, SharedMaps, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
-from bkd_core.models import load_network, load_teacher, save_weights
+from bkd_core.models import save_weights
 from bkd_core.progress import progress_bar
+from bkd_core.stage_networks import load_initial, load_teachers, place_of
 from bkd_core.training import choose_device, present_processes, RunRecords, Trainer
 from bkd_core.training.checkpoint import CHECKPOINT
 from bkd_core.training.run_lock import only_run
@@ -166,7 +167,7 @@ def _check_base(config: TrainingConfig, directory: Path) -> dict[str, str]:
     names = (config.model.init, *((teacher,) if isinstance(teacher, str) else teacher))
     now = {}
     for name in filter(None, names):
-        path = Path(_directory('', name, directory.parent))
+        path = Path(place_of('', name, directory.parent))
         path = path if path.is_file() else path / model_directory.WEIGHTS
         if path.is_file():
             now[name] = model_directory.file_hash(path)
@@ -221,26 +222,6 @@ def measure(directory: Path, validation: SegmentationDataset, *, description: st
             segmenter, validation, label_space=segmenter.label_space, progress=advance)
 
 
-def commit() -> str:
-    """
-    Return the commit of the checkout that this code runs from, or 'unknown'.
-
-    '-dirty' follows if anything but the results that benchmarks write differs from it.
-    """
-    try:
-        short, changes = (
-            subprocess.run(
-                ['git', *words], capture_output=True, text=True, timeout=10, check=True,
-                cwd=Path(__file__).parents[1]).stdout.strip()
-            for words in (
-                ('rev-parse', '--short=12', 'HEAD'),
-                ('status', '--porcelain', '--untracked-files=no', '--', '.',
-                 ':(exclude)docs/results')))
-    except (OSError, subprocess.SubprocessError):
-        return 'unknown'
-    return f'{short}-dirty' if changes else short
-
-
 def trained_for(config: TrainingConfig) -> DataConfig:
     """
     Return the data set whose look a run makes a network know: the target, or else the source.
@@ -264,8 +245,8 @@ def _train(
     trainer = Trainer(
         config, directory=directory, source=open_dataset(config.source, data_root),
         target=open_dataset(config.target, data_root) if uses_target else None,
-        teacher=_load_teachers('method.teacher', teacher, config, stages),
-        initial=_load('model.init', config.model.init, config, stages), soft_labels=soft_labels)
+        teacher=load_teachers(teacher, config, stages),
+        initial=load_initial(config.model.init, config, stages), soft_labels=soft_labels)
     began = time.perf_counter()
     records = RunRecords(
         trainer, name=name, validation=open_dataset(config.validation, data_root),
@@ -274,53 +255,6 @@ def _train(
         network = trainer.run(
             on_step=lambda step, losses: advance(step, _note(losses)), observer=records)
     return network, time.perf_counter() - began
-
-
-def _load(
-    setting: str, model: str | None, config: TrainingConfig, stages: Path,
-) -> nn.Module | None:
-    """Return the network of a model directory or of 'stage:NAME'; None if there is none."""
-    if model is None:
-        return None
-    directory = _directory(setting, model, stages)
-    try:
-        space = model_directory.read_spec(model_directory.resolve(directory)).label_space
-    except InputError as error:
-        raise InputError(f'{setting}: {error}') from error
-    if space.classes != get_label_space(config.label_space).classes:
-        raise InputError(
-            f"{setting}: '{model}' was trained in the label space '{space.name}'; this run's "
-            f"label_space is '{config.label_space}'. They must have the same classes")
-    return load_network(directory)
-
-
-def _load_teachers(
-    setting: str, named: str | tuple[str, ...] | None, config: TrainingConfig, stages: Path,
-) -> nn.Module | None:
-    """Return the named teacher, a ModuleList of several, or None if none is named."""
-    if named is None:
-        return None
-    names = (named,) if isinstance(named, str) else named
-    try:
-        teachers = [
-            load_teacher(
-                _directory(setting, name, stages),
-                label_space=get_label_space(config.label_space),
-                input_height=config.model.input_height, device=choose_device(config.device),
-                crop_size=config.augmentation.crop_size, name=name)
-            for name in names or ('',)]
-    except InputError as error:
-        text = str(error)
-        raise InputError(
-            text if text.startswith(setting) else f'{setting}: {text}') from error
-    return teachers[0] if len(teachers) == 1 else nn.ModuleList(teachers)
-
-
-def _directory(setting: str, model: str, stages: Path) -> str | Path:
-    """Return the path that a setting means: 'stage:NAME' is the folder NAME beside this stage."""
-    if not model:
-        raise InputError(f"{setting}: got nothing; expected a model directory or 'stage:NAME'")
-    return stages / model[len('stage:'):] if model.startswith('stage:') else model
 
 
 def _note(losses: dict[str, float]) -> str:

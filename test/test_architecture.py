@@ -22,6 +22,7 @@ LINES = (
     'benchmarks',
     'adaptation',
     'experiment',
+    'stage_networks',
     'training export',
     'methods evaluation inference',
     'losses models datasets',
@@ -31,7 +32,7 @@ LINES = (
     'package_cache',
     'labels manifest method_config',
     'cache_folder',
-    'errors atomic',
+    'errors atomic checkout',
 )
 LEVELS = {
     name: len(LINES) - number for number, line in enumerate(LINES) for name in line.split()}

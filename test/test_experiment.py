@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 
-from bkd_core import experiment, model_directory
+from bkd_core import checkout, experiment, model_directory
 from bkd_core.config import ModelConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.replay import open_replay
@@ -296,17 +296,17 @@ def test_the_commit_is_dirty_by_code_but_not_by_results(tmp_path, monkeypatch):
         subprocess.run(
             ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *words], cwd=tmp_path,
             check=True, capture_output=True)
-    code, results = tmp_path / 'bkd_core' / 'experiment.py', tmp_path / 'docs/results/a.jsonl'
+    code, results = tmp_path / 'bkd_core' / 'checkout.py', tmp_path / 'docs/results/a.jsonl'
     for path in (code, results):
         path.parent.mkdir(parents=True)
         path.write_text('1')
-    monkeypatch.setattr(experiment, '__file__', str(code))
-    assert experiment.commit() == 'unknown'
+    monkeypatch.setattr(checkout, '__file__', str(code))
+    assert checkout.commit() == 'unknown'
     git('init')
     git('add', '.')
     git('commit', '-m', 'x')
-    assert len(experiment.commit()) == 12
+    assert len(checkout.commit()) == 12
     results.write_text('2')
-    assert len(experiment.commit()) == 12
+    assert len(checkout.commit()) == 12
     code.write_text('2')
-    assert experiment.commit().endswith('-dirty')
+    assert checkout.commit().endswith('-dirty')

@@ -8,10 +8,10 @@ from dataclasses import replace
 import zipfile
 
 from bkd_core.errors import InputError
-from bkd_core.experiment import _load_teachers
 from bkd_core.labels import get_label_space
 from bkd_core.method_config import BilateralDistillationConfig
 from bkd_core.models import load_teacher
+from bkd_core.stage_networks import load_teachers
 from bkd_core.training import Trainer
 import pytest
 from tiny_training import PaintedFrames, register_tiny_network, tiny_config, TinyNetwork
@@ -290,7 +290,7 @@ def test_bilateral_distillation_trains_from_two_foreign_teachers(
     config = replace(
         tiny_config(steps=2, precision=precision),
         method=BilateralDistillationConfig(teacher=tuple(names)))
-    teachers = _load_teachers('method.teacher', tuple(names), config, tmp_path)
+    teachers = load_teachers(tuple(names), config, tmp_path)
     assert isinstance(teachers, nn.ModuleList) and len(teachers) == 2
     frames = PaintedFrames(3)
     trainer = Trainer(

@@ -19,9 +19,9 @@ from bkd_core.adaptation.round_folder import is_same_model
 from bkd_core.adaptation.round_input import FRAMES
 from bkd_core.adaptation.target_frames import frame_files
 from bkd_core.adaptation.versions import Version
+from bkd_core.checkout import commit
 from bkd_core.datasets.replay import REPLAY
 from bkd_core.evaluation import measure_reference
-from bkd_core.experiment import commit
 from bkd_core.training import choose_device
 from bkd_core.training.run_log import read_log
 

@@ -17,9 +17,9 @@ from bkd_core.adaptation.measure import measure_student
 from bkd_core.adaptation.report import JSON, write_round_report
 from bkd_core.adaptation.round_version import losses_of
 from bkd_core.adaptation.versions import ModelVersions, Version
+from bkd_core.checkout import commit
 from bkd_core.config_file import load_experiment
 from bkd_core.datasets.dataset import SegmentationDataset
-from bkd_core.experiment import commit
 from bkd_core.inference import Segmenter
 from bkd_core.model_directory import CONFIG
 from bkd_core.progress import progress_bar

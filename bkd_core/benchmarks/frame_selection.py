@@ -14,10 +14,10 @@ from bkd_core.adaptation.embedding import embedding_of
 from bkd_core.adaptation.frame_selection import Selection, SELECTIONS
 from bkd_core.adaptation.privacy import class_ids
 from bkd_core.benchmarks.frame_quality import percent, quality_section, table
+from bkd_core.checkout import commit
 from bkd_core.datasets import build_dataset
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
-from bkd_core.experiment import commit
 from bkd_core.inference import Segmenter
 from bkd_core.inference.segmenter import resize_frame
 from bkd_core.labels import get_label_space

@@ -19,8 +19,8 @@ from typing import Any
 from bkd_core import atomic
 from bkd_core.benchmarks.ros_playback import has_ros
 from bkd_core.benchmarks.ros_processes import own_domain, shared_memory, tail
+from bkd_core.checkout import commit
 from bkd_core.errors import InputError
-from bkd_core.experiment import commit
 from bkd_core.progress import progress_bar
 
 TABLE, NUMBERS = 'node.md', 'node.json'

@@ -17,9 +17,9 @@ from bkd_core import atomic, model_directory
 from bkd_core.benchmarks.latency.contestant import PEER, peer_network, PLAIN
 from bkd_core.benchmarks.latency.measure import Contestant, measure, NUM_FRAMES
 from bkd_core.benchmarks.latency.page import CHART, chart, page
+from bkd_core.checkout import commit
 from bkd_core.datasets.streets import Streets
 from bkd_core.errors import InputError
-from bkd_core.experiment import commit
 from bkd_core.export.onnx import export_onnx
 from bkd_core.inference import machine
 from bkd_core.inference.trial import candidates

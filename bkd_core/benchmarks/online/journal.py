@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bkd_core.benchmarks.adaptation.results import append_line, read_lines
-from bkd_core.experiment import commit
+from bkd_core.checkout import commit
 
 LINES = 'online.jsonl'
 FIELDS = ('kind', 'run', 'number', 'budget', 'seed', 'seconds', 'commit')

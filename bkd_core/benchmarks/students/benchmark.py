@@ -18,10 +18,11 @@ from bkd_core.benchmarks.latency.measure import Contestant, measure
 from bkd_core.benchmarks.latency.run import installed_versions, SIZES, write_frames, write_peer
 from bkd_core.benchmarks.students.designs import choose_designs, Design, PEER_HEIGHT
 from bkd_core.benchmarks.students.page import CHART, chart, PAGE, page, points_of
+from bkd_core.checkout import commit
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.errors import InputError
-from bkd_core.experiment import commit, run_stage
+from bkd_core.experiment import run_stage
 from bkd_core.inference import machine
 from bkd_core.inference.trial import candidates
 from bkd_core.training.checkpoint import fingerprint

@@ -15,10 +15,10 @@ from bkd_core import atomic
 from bkd_core.benchmarks.training.page import page
 from bkd_core.benchmarks.training.plain_process import plain_process
 from bkd_core.benchmarks.training.stopwatch import parts_of, watch_trainer
+from bkd_core.checkout import commit
 from bkd_core.config import AugmentationConfig, DataConfig, ModelConfig, TrainingConfig
 from bkd_core.datasets.loader import make_loader
 from bkd_core.datasets.open_dataset import open_dataset
-from bkd_core.experiment import commit
 from bkd_core.labels import get_label_space
 from bkd_core.method_config import BilateralDistillationConfig, SelfTrainingConfig
 from bkd_core.models import build_network
