@@ -128,6 +128,20 @@ def test_the_loss_is_the_divergence_from_the_network_before():
     assert gradient[8] > 0 > gradient[0] and abs(float(gradient.sum())) < 1e-4
 
 
+def test_running_statistics_keep_to_the_new_domain():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 9, 1)).train()
+    before = copy.deepcopy(network.state_dict())
+    rehearsal = Rehearsal(PaintedFrames(5), wrapped(), tiny_config(), weight=1.0, max_bytes=0)
+    rehearsal.loss(method_of(network), step=0).backward()
+    for name, values in network.state_dict().items():
+        if not name.endswith('num_batches_tracked'):
+            assert torch.equal(values, before[name]), name
+    assert network[1].momentum == 0.1 and network[0].weight.grad.abs().sum() > 0
+    network(torch.rand(2, 3, 8, 8))
+    assert not torch.equal(network[1].running_mean, before['1.running_mean'])
+
+
 def test_what_is_rehearsed_follows_from_seed_and_step():
     def losses(seed):
         rehearsal = Rehearsal(

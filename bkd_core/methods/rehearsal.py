@@ -8,6 +8,7 @@ from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.transforms import cut_image, draw_window
 from bkd_core.losses import kl_divergence, log_probabilities, weighted_mean
+from bkd_core.methods.batch_statistics import running_statistics_kept
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits
 from bkd_core.methods.soft_label_cache import SoftLabelCache
@@ -35,7 +36,7 @@ class Rehearsal:
 
     In every step half as many crops as of each domain are drawn (at least one), and pass through
     the network in a call of their own: normalisation does not mix their statistics with those of
-    the new domain inside a batch, while the running ones remember both.
+    the new domain. The running ones, which remember the latest call most, keep to that domain.
 
     :param frames: The stored frames; labels are never read.
     :param network: The network before: images of 0 to 1 -> logits; it is fixed.
@@ -68,7 +69,8 @@ class Rehearsal:
         images = images.to(device)
         size = loss_size(images, method.loss_stride)
         before = self._soft_labels(device).crops(windows, size)
-        logits = resize_logits(method.student(method.augment(images)), size)
+        with running_statistics_kept(method.student):
+            logits = resize_logits(method.student(method.augment(images)), size)
         divergence = kl_divergence(log_probabilities(logits), before)
         return self.weight * weighted_mean(
             divergence, valid=torch.ones_like(divergence, dtype=torch.bool))
