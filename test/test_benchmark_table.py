@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import json
 from xml.etree import ElementTree
 
-from bkd_core.benchmarks.adaptation.plan import AVERAGED, BKD, SECOND_ROUND
+from bkd_core.benchmarks.adaptation.plan import AVERAGED, BKD, plan_runs, SECOND_ROUND
+from bkd_core.benchmarks.adaptation.protocol import load_protocol
 from bkd_core.benchmarks.adaptation.results import append_line, FIELDS, LINES, read_lines
 from bkd_core.benchmarks.adaptation.table import write_table
 from bkd_core.errors import InputError
@@ -156,6 +157,20 @@ def test_methods_without_a_run_are_named(tmp_path):
     assert f'{BKD} from self_training' not in missing and ': source_only' not in missing
     found = rows(text)
     assert found[BKD, 'self_training'][1:4] == ['40.0 ± 4.4', '-', '-']
+
+
+def test_rows_that_the_protocol_would_not_give_any_more_are_named(tmp_path):
+    now = {run.method: run.settings_hash for run in plan_runs(
+        load_protocol('streets'), 'cpu', methods=('source_only', 'oracle'))}
+    lines = [
+        line(method, 0, .3, protocol=protocol, settings_hash=settings)
+        for protocol in ('streets', 'not-shipped')
+        for method, settings in (
+            ('source_only', now['source_only']), ('oracle', 'of last year'), ('fda', 'gone'))]
+    text = table_of(tmp_path, lines)
+    named = [note for note in text.splitlines() if note.startswith('- **Of older settings')]
+    assert named == ['- **Of older settings, to be measured again:** fda, oracle.']
+    assert text.index(named[0]) > text.index('## streets')
 
 
 def test_a_student_is_only_paired_with_its_very_teacher(tmp_path):

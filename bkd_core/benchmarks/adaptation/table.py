@@ -18,9 +18,11 @@ from bkd_core.benchmarks.adaptation.plan import (
     LARGE,
     LARGE_FLOOR,
     ORACLE,
+    plan_runs,
     SECOND_ROUND,
     TEACHERS,
 )
+from bkd_core.benchmarks.adaptation.protocol import load_protocol
 from bkd_core.benchmarks.adaptation.results import LINES, read_lines
 from bkd_core.benchmarks.adaptation.rows import (
     closed_share,
@@ -95,7 +97,8 @@ def _section(
     if ablation:
         text += ['### What each part of BKD earns', '', *ablation, '']
     text += ['### IoU by class', '', *_class_table(rows), '']
-    text += [f'- {note}' for note in _notes(rows, num_outdated)]
+    older = _of_older_settings(protocol, budget, rows)
+    text += [f'- {note}' for note in _notes(rows, older, num_outdated)]
     return [*text, '']
 
 
@@ -146,12 +149,27 @@ def _class_table(rows: list[Row]) -> list[str]:
     return markdown(['method', *classes], cells, num_texts=1)
 
 
-def _notes(rows: list[Row], num_outdated: int) -> list[str]:
+def _of_older_settings(protocol: str, budget: str, rows: list[Row]) -> list[Row]:
+    """Return the rows that the protocol, as it is now, would not give; none of an unknown one."""
+    try:
+        now = {run.settings_hash for run in plan_runs(load_protocol(protocol), budget)}
+    except InputError:
+        return []
+    return [
+        row for row in rows
+        if any(line['settings_hash'] not in now for line in row.lines.values())]
+
+
+def _notes(rows: list[Row], older: list[Row], num_outdated: int) -> list[str]:
     notes = []
     few = [f'{row.title} ({len(row.lines)})' for row in rows if len(row.lines) < ENOUGH_SEEDS]
     if few:
         notes.append(
             f'**Fewer than {ENOUGH_SEEDS} seeds, too few for a claim:** {", ".join(few)}.')
+    if older:
+        notes.append(
+            '**Of older settings, to be measured again:** '
+            f'{", ".join(row.title for row in older)}.')
     missing = _missing(rows)
     if missing:
         notes.append(f'**Not measured:** {", ".join(missing)}.')
