@@ -189,6 +189,11 @@ def test_a_full_disk_is_a_warning_and_collecting_goes_on_when_there_is_room(tmp_
             message=rgb_to_image(noise, header(2)))
         assert 'frames cannot be written: File too large' in status.message
         assert int(values['left out: not written']) > 0 and stored_in(store) == [1]
+        # Frames come one after the other: once this one is judged, no older one waits for room.
+        robot.wait_for_status(
+            lambda status, values: int(values.get('left out: too dark', 0)) > 0, 'too dark',
+            message=rgb_to_image(np.zeros_like(noise), header(2)))
+        assert stored_in(store) == [1]
         resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (
             resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         robot.collect(3, noise)
