@@ -17,6 +17,7 @@ from bkd_core.benchmarks.adaptation.plan import (
     COMPACT,
     LARGE,
     LARGE_FLOOR,
+    ORACLE,
     SECOND_ROUND,
     TEACHERS,
 )
@@ -67,7 +68,7 @@ def changed(tmp_path, **changes):
 @pytest.mark.parametrize(('path', 'budget'), BUDGETS, ids=str)
 def test_every_shipped_protocol_plans_all_methods(path, budget):
     protocol = load_protocol(path.stem)
-    runs = plan(protocol=protocol, budget=budget)
+    runs = plan('all', protocol=protocol, budget=budget)
     left_out = set() if protocol.budget(budget).methods.get(BKD) else {UNADJUSTED}
     assert {run.method for run in runs} == set(all_methods()) - left_out
     assert {run.teacher for run in runs if run.method == BKD} == set(TEACHERS)
@@ -166,6 +167,16 @@ def test_the_second_rounds_teacher_is_the_student_of_the_first(init):
     assert second.config.method == replace(
         first.config.method, teacher=f'stage:{first.name}')
     assert second.config.model.init == (f'stage:{first.name}' if init == 'teacher' else None)
+
+
+def test_without_names_the_usual_methods_are_planned_and_groups_are_on_request():
+    assert {run.method for run in plan()} == {*TEACHERS, ORACLE, BKD}
+    assert {run.method for run in plan('compact')} == {LARGE_FLOOR, LARGE, COMPACT}
+    runs = plan('rounds', protocol=load_protocol('gazebo_to_camvid'))
+    assert [(run.method, run.teacher) for run in runs if run.method not in (*TEACHERS, BKD)] == [
+        (SECOND_ROUND, BKD), (AVERAGED, BKD)]
+    with pytest.raises(InputError, match="'rounds'"):
+        plan('round')
 
 
 def test_the_ablation_switches_one_part_off_and_includes_the_whole():

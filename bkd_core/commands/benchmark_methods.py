@@ -62,12 +62,14 @@ class Adaptation(AdaptationRuns):
         bkd benchmark adaptation --protocol streets --dry-run
         bkd benchmark adaptation --protocol gazebo_to_camvid --budget cpu --seeds 0 1 2
         bkd benchmark adaptation --methods self_training bilateral_distillation oracle
+        bkd benchmark adaptation --protocol camvid_day_to_dusk --methods ablation
     """
 
     methods: tuple[str, ...] = ()
-    """Methods to measure, default all; 'ablation' stands for BKD without each of its parts. BKD
-    learns from every teacher that is named, or from all if none is. What a method builds on is
-    measured too."""
+    """Methods to measure; default: every teacher, the student of each, and the oracle. On request:
+    'ablation', BKD without each of its parts; 'compact', a small student of a large teacher;
+    'rounds', a student as the next one's teacher; 'all'. BKD learns from every teacher that is
+    named, or from all if none is. What a method builds on is measured too."""
 
     def run(self) -> None:
         """Measure."""

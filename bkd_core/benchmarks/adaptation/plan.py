@@ -46,7 +46,11 @@ SECOND_ROUND = f'{BKD}_second_round'
 AVERAGED = f'{BKD}_averaged'
 _LARGE_MODEL = {'network': 'lite_deeplab', 'options': {'variant': 'lite2'}}  # 5.3 M
 _COMPACT_MODEL = {'network': 'lite_fpn', 'options': {'num_stages': 5}}  # 0.74 M
-GROUPS = {'ablation': tuple(ABLATIONS)}
+# What is measured on request only.
+GROUPS = {
+    'ablation': tuple(ABLATIONS), 'compact': (LARGE_FLOOR, LARGE, COMPACT),
+    'rounds': (SECOND_ROUND, AVERAGED)}
+EVERYTHING = 'all'
 EXPORT_AND_MEASURE_S = 40  # what a run takes beside its steps, on two cores
 
 
@@ -107,8 +111,12 @@ class Run:
 
 def all_methods() -> tuple[str, ...]:
     """Return the names that a user may choose from, apart from groups."""
-    return (
-        *TEACHERS, ORACLE, BKD, SECOND_ROUND, AVERAGED, LARGE_FLOOR, LARGE, COMPACT, *ABLATIONS)
+    return (*usual_methods(), *(name for names in GROUPS.values() for name in names))
+
+
+def usual_methods() -> tuple[str, ...]:
+    """Return what is measured unless methods are named."""
+    return (*TEACHERS, ORACLE, BKD)
 
 
 def plan_runs(
@@ -119,10 +127,11 @@ def plan_runs(
 
     :param protocol: From `load_protocol`.
     :param budget: Name of one of its budgets.
-    :param methods: What to measure; none for all. BKD learns from every teacher that is named,
-        or from all if none is; the ablation from the protocol's `ablation_teacher`, the second
-        round from the student of that one, the averaged round from the students of its
-        `averaged_teachers`, the compact student from the large teacher.
+    :param methods: What to measure, by name or by one of `GROUPS` or `EVERYTHING`; none for
+        `usual_methods`. BKD learns from every teacher that is named, or from all if none is; the
+        ablation from the protocol's `ablation_teacher`, the second round from the student of
+        that one, the averaged round from the students of its `averaged_teachers`, the compact
+        student from the large teacher.
     :param seeds: One run of each for each of them.
     :raises InputError: If a name is unknown or settings are wrong.
     """
@@ -147,12 +156,13 @@ def plan_runs(
 
 
 def _expand(methods: Sequence[str]) -> set[str]:
-    known = all_methods()
-    chosen = set()
-    for name in methods or known:
-        if name not in known and name not in GROUPS:
-            raise unknown_name('method of the benchmark', name, {*known, *GROUPS})
-        chosen.update(GROUPS.get(name, (name,)))
+    known = {
+        **{name: (name,) for name in all_methods()}, **GROUPS, EVERYTHING: all_methods()}
+    chosen: set[str] = set()
+    for name in methods or usual_methods():
+        if name not in known:
+            raise unknown_name('method of the benchmark', name, known)
+        chosen.update(known[name])
     return chosen
 
 

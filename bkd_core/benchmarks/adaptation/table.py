@@ -15,6 +15,8 @@ from bkd_core.benchmarks.adaptation.plan import (
     AVERAGED,
     BKD,
     COMPACT,
+    EVERYTHING,
+    GROUPS,
     LARGE,
     LARGE_FLOOR,
     ORACLE,
@@ -152,7 +154,8 @@ def _class_table(rows: list[Row]) -> list[str]:
 def _of_older_settings(protocol: str, budget: str, rows: list[Row]) -> list[Row]:
     """Return the rows that the protocol, as it is now, would not give; none of an unknown one."""
     try:
-        now = {run.settings_hash for run in plan_runs(load_protocol(protocol), budget)}
+        now = {run.settings_hash for run in plan_runs(
+            load_protocol(protocol), budget, methods=(EVERYTHING,))}
     except InputError:
         return []
     return [
@@ -173,6 +176,13 @@ def _notes(rows: list[Row], older: list[Row], num_outdated: int) -> list[str]:
     missing = _missing(rows)
     if missing:
         notes.append(f'**Not measured:** {", ".join(missing)}.')
+    present = {row.method for row in rows}
+    on_request = {
+        group: [name for name in names if name not in present]
+        for group, names in GROUPS.items()}
+    notes += [
+        f'Not measured, on request (`--methods {group}`): {", ".join(names)}.'
+        for group, names in on_request.items() if names]
     # A note that was reworded between two seeds is given once, as the last seed has it.
     latest = (list(row.lines.values())[-1]['note'] for row in rows if row.lines)
     notes += filter(None, dict.fromkeys(latest))
@@ -189,14 +199,11 @@ def _notes(rows: list[Row], older: list[Row], num_outdated: int) -> list[str]:
 
 
 def _missing(rows: list[Row]) -> list[str]:
+    """Return what of the usual runs has no row."""
     present = {row.key for row in rows}
     expected = [
-        *((name, None) for name in (*TEACHERS, ORACLE, LARGE_FLOOR, LARGE)),
-        *((BKD, name) for name in TEACHERS), (SECOND_ROUND, BKD), (AVERAGED, BKD),
-        (COMPACT, LARGE)]
-    missing = [Row.title_of(*key) for key in expected if key not in present]
-    return missing + [
-        name for name in ABLATIONS if name not in {row.method for row in rows}]
+        *((name, None) for name in (*TEACHERS, ORACLE)), *((BKD, name) for name in TEACHERS)]
+    return [Row.title_of(*key) for key in expected if key not in present]
 
 
 def _place(row: Row) -> tuple:
