@@ -32,7 +32,7 @@ import torch
 
 SETTINGS = RoundSettings(
     teacher_steps=10, student_steps=40, checkpoint_steps=8, teacher_learning_rate=0.01,
-    student_learning_rate=0.02, confidence_threshold=0.2,
+    student_learning_rate=0.02, confidence_threshold=0.2, lambda_target=1.0, logit_adjustment=0.0,
     gate=GateSettings(min_class_share=0.2))  # so small a network drops a class at every turn
 
 

@@ -12,6 +12,7 @@ from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.errors import InputError
 from bkd_core.evaluation import ConfusionMatrix, evaluate, LabelFreeScores, score_without_labels
 from bkd_core.inference import Segmentation, Segmenter
+from bkd_core.inference.segmenter import segmentation_of
 from bkd_core.labels import id_mapping
 import numpy as np
 
@@ -20,6 +21,7 @@ _BRIGHTNESS = 0.8
 # Probability from which on a student counts as sure of a pixel, and the same in a confidence map.
 SURE = 0.9
 _SURE_VALUE = math.ceil(255 * SURE)
+_SMALLEST_SHARE = 1e-5  # of a class that the teacher never sees, as in training
 Segment = Callable[[np.ndarray], Segmentation]
 
 
@@ -62,6 +64,43 @@ class Watched:
         return tuple((self._counts / total).tolist())
 
 
+class AdjustedTeacher:
+    """
+    Label frames like the soft labels of the target, logit adjustment included.
+
+    :param teacher: The teacher.
+    :param blocks: Target frames, by whose mean probabilities a class is rare or frequent.
+    :param power: See `logit_adjustment` of `bilateral_distillation`; with 0 these are the
+        teacher's own labels.
+    """
+
+    def __init__(
+        self, teacher: Segmenter, blocks: Sequence[SegmentationDataset], *, power: float,
+    ) -> None:
+        self._teacher = teacher
+        self._handicap = np.zeros((teacher.label_space.num_classes, 1, 1), np.float32)
+        if power and any(map(len, blocks)):
+            means = [
+                _mean_probabilities(teacher.logits(block.image(index)))
+                for block in blocks for index in range(len(block))]
+            shares = np.maximum(np.mean(means, axis=0), _SMALLEST_SHARE)
+            self._handicap[:, 0, 0] = power * np.log(shares / shares.sum())
+
+    def __call__(self, frame: np.ndarray) -> Segmentation:
+        """
+        Segment a frame.
+
+        :param frame: (H, W, 3) uint8 RGB.
+        """
+        return segmentation_of(self._teacher.logits(frame) - self._handicap, *frame.shape[:2])
+
+
+def _mean_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the mean probability of each class, (C,), from (C, h, w) logits."""
+    exponentials = np.exp(logits - logits.max(axis=0))
+    return (exponentials / exponentials.sum(axis=0)).mean(axis=(1, 2))
+
+
 def changed_view(frame: np.ndarray) -> np.ndarray:
     """
     Return a frame mirrored left to right and darker: its labels should be the mirror image.
@@ -72,7 +111,7 @@ def changed_view(frame: np.ndarray) -> np.ndarray:
 
 
 def measure_student(
-    student: Segmenter, *, teacher: Segmenter, replay: SegmentationDataset,
+    student: Segmenter, *, teacher: Segment, replay: SegmentationDataset,
     blocks: Sequence[SegmentationDataset], labelled: SegmentationDataset | None,
     progress: Callable[[int], None],
 ) -> StudentScores:
@@ -80,7 +119,7 @@ def measure_student(
     Measure a student.
 
     :param student: The student.
-    :param teacher: The refreshed teacher, in the same label space.
+    :param teacher: The refreshed teacher, in the same label space; see `AdjustedTeacher`.
     :param replay: Labelled frames that it must not have forgotten.
     :param blocks: Held-back target frames, each block a piece of one sequence: between two
         blocks a label may change without flickering.

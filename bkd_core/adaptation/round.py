@@ -20,7 +20,7 @@ import time
 from bkd_core import atomic
 from bkd_core.adaptation.disk_errors import disk_errors
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
-from bkd_core.adaptation.measure import kept_share, measure_student
+from bkd_core.adaptation.measure import AdjustedTeacher, kept_share, measure_student
 from bkd_core.adaptation.round_context import RoundContext
 from bkd_core.adaptation.round_folder import (
     begin_versions,
@@ -129,7 +129,9 @@ def measure(
     :param student: The new student's.
     """
     given = context.given
-    reference = context.segmenter(teacher)
+    reference = AdjustedTeacher(
+        context.segmenter(teacher), given.frames.held_back,
+        power=context.settings.logit_adjustment)
     frames = len(given.replay_gate) + sum(map(len, given.frames.held_back))
     scores = []
     for name, directory in (('before', context.parent.directory), ('after', student)):

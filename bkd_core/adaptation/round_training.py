@@ -78,7 +78,9 @@ class RoundTraining:
         known = self.given.config.method
         base = known if isinstance(known, BilateralDistillationConfig) else (
             BilateralDistillationConfig())
-        method = replace(base, teacher='stage:teacher', cache_megabytes=settings.cache_megabytes)
+        method = replace(
+            base, teacher='stage:teacher', cache_megabytes=settings.cache_megabytes,
+            lambda_target=settings.lambda_target, logit_adjustment=settings.logit_adjustment)
         config = self.config(
             self.given.config, method, steps=settings.student_steps,
             learning_rate=settings.student_learning_rate)

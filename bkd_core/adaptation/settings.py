@@ -28,6 +28,10 @@ class RoundSettings:
     :param anchor_weight: Share of the fixed original model in the pseudo-labels' probabilities.
     :param student_steps: Steps of distillation, from the weights of the original model.
     :param student_learning_rate: Its peak rate.
+    :param lambda_target: Weight of target-flow distillation, whatever the model was trained with.
+    :param logit_adjustment: Of the teacher's soft labels on the target, see
+        `bilateral_distillation`, as well; the gate measures the agreement with labels that are
+        adjusted like them.
     :param max_frames: Target frames that are learnt from, at most, evenly spaced in time.
     :param max_held_back: Target frames that the gate looks at, at most.
     :param memory_frames: Frames of all domains so far that travel with an accepted version, as
@@ -54,6 +58,8 @@ class RoundSettings:
     anchor_weight: float = 0.5
     student_steps: int = 120
     student_learning_rate: float = 2e-4
+    lambda_target: float = 4.0
+    logit_adjustment: float = 0.5
     max_frames: int = 200
     max_held_back: int = 40
     memory_frames: int = 0
@@ -71,7 +77,7 @@ class RoundSettings:
         for name, least in (
                 ('teacher_steps', 1), ('student_steps', 1), ('max_frames', 1),
                 ('max_held_back', 2), ('max_megabytes', 1), ('memory_disk_megabytes', 1),
-                ('lambda_memory', 0)):
+                ('lambda_memory', 0), ('lambda_target', 0), ('logit_adjustment', 0)):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f'{name}: got {value}; expected at least {least}')

@@ -122,7 +122,7 @@ class Segmenter:
         :raises OutOfMemory: If the device has no room for so many at once.
         """
         return [
-            _segmentation(logits, *frame.shape[:2], with_confidence=with_confidence)
+            segmentation_of(logits, *frame.shape[:2], with_confidence=with_confidence)
             for frame, logits in zip(frames, self._forward(frames))]
 
     def logits(self, frame: np.ndarray) -> np.ndarray:
@@ -207,9 +207,17 @@ def _stack(images: list[np.ndarray]) -> np.ndarray:
     return images[0][None] if len(images) == 1 else np.stack(images)
 
 
-def _segmentation(
-    logits: np.ndarray, height: int, width: int, *, with_confidence: bool,
+def segmentation_of(
+    logits: np.ndarray, height: int, width: int, *, with_confidence: bool = True,
 ) -> Segmentation:
+    """
+    Return what a network's own answer says about a frame.
+
+    :param logits: (C, h, w) float32.
+    :param height: The frame's height.
+    :param width: The frame's width.
+    :param with_confidence: False saves time where only labels are wanted.
+    """
     labels, confidence = labels_and_confidence(
         logits, height, width, with_confidence=with_confidence)
     entropy, certainty = mean_certainty(logits)
