@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import math
 
-from bkd_core.adaptation.measure import changed_view, counts_by_frame, measure_student, Watched
+from bkd_core.adaptation.measure import (
+    AdjustedTeacher,
+    changed_view,
+    counts_by_frame,
+    measure_student,
+    Watched,
+)
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmentation, Segmenter
 from bkd_core.labels import get_label_space
@@ -107,6 +113,41 @@ def test_agreement_entropy_and_replay_are_those_of_the_evaluation():
     assert scores.agreement == 0.25 and scores.mean_entropy == 0.25
     assert scores.replay_miou == 0.75  # three of four columns are 4, as is the truth
     assert scores.labelled_counts is None
+
+
+class Answering:
+    """A teacher that says the same logits about each frame of a value."""
+
+    label_space = SPACE
+
+    def __init__(self, **probabilities):
+        self.probabilities = probabilities
+
+    def logits(self, frame):
+        """Return (9, 1, 1); classes that are not named get next to nothing."""
+        values = np.full(9, -60, np.float32)
+        named = self.probabilities[f'of_{frame[0, 0, 0]}']
+        values[:len(named)] = np.log(np.float32(named))
+        return values.reshape(9, 1, 1) + 7  # the softmax takes a constant away
+
+
+def test_the_teachers_labels_are_adjusted_by_its_mean_probabilities():
+    teacher = Answering(of_5=[.6, .4], of_10=[.8, .2], of_15=[.7, .3])
+    frames = [Frames(5, 10), Frames(15)]  # mean probabilities .7 and .3
+    answers = {
+        power: [int(AdjustedTeacher(teacher, frames, power=power)(Frames(value).image(0)).labels[
+            0, 0]) for value in (5, 10, 15)] for power in (0, .25, .75, 1)}
+    # p(1) / p(0) (7 / 3) ^ power: .67, .25 and .43 need a factor of 1.5, 4 and 2.33.
+    assert answers[0] == [0, 0, 0]
+    assert answers[.25] == [0, 0, 0]    # 1.24
+    assert answers[.75] == [1, 0, 0]    # 1.89
+    assert answers[1][:2] == [1, 0]     # 2.33
+
+
+def test_without_a_target_frame_the_teachers_labels_are_its_own():
+    adjusted = AdjustedTeacher(Answering(of_5=[.6, .4]), [], power=1.0)
+    answer = adjusted(Frames(5).image(0))
+    assert answer.labels.shape == (2, 4) and (answer.labels == 0).all()
 
 
 def test_each_labelled_frame_has_a_confusion_matrix_of_its_own():

@@ -128,6 +128,8 @@ def test_the_version_is_a_complete_model_with_its_replay_and_reports(finished, m
     assert replay[0] == replay[1] and len(replay[0]) == 12
     config = load_experiment(directory / 'config.yaml')['model']
     assert config.method.name == 'bilateral_distillation' and config.steps == 40
+    assert config.method.lambda_target == SETTINGS.lambda_target == 1
+    assert config.method.logit_adjustment == SETTINGS.logit_adjustment == 0
     assert 'Painted for this test' in (directory / 'MODEL_CARD.md').read_text()
 
 
