@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import xml.etree.ElementTree as ElementTree
 
 from bkd_core import model_directory
+from bkd_core.benchmarks.latency.contestant import PEER_AS_SHIPPED
 from bkd_core.benchmarks.latency.measure import summarise
 from bkd_core.benchmarks.latency.page import add_ratios, chart, page
 from bkd_core.errors import InputError
@@ -46,13 +48,20 @@ def test_the_ratio_is_to_the_plain_way_of_the_same_network_size_threads_and_neig
     assert add_ratios(ROWS)[3]['cpu_ratio'] == 6
 
 
+def test_the_ratio_to_the_peer_is_that_of_the_same_size_threads_and_neighbour():
+    rows = [*ROWS, row('plain', 250.0, model=PEER_AS_SHIPPED)]
+    ratios = [found['peer_ratio'] for found in add_ratios(rows)]
+    assert ratios[:2] == [2.5, 10] and ratios[4:6] == [3.125, 12.5] and ratios[-1] == 1
+    assert all(map(math.isnan, [*ratios[2:4], *ratios[6:8]]))
+
+
 def test_the_page_holds_every_row_and_every_start():
     text = page({
         'rows': ROWS, 'rounds': 5, 'machine': 'x86_64 Some CPU', 'load': .5, 'commit': 'abc',
         'versions': 'numpy 2', 'starts': [
             {'model': 'net', 'runtime': 'plain', 'threads': 1, 'load_s': 1.0, 'start_s': 3.25,
              'memory_mb': 400.4}]})
-    assert ('| 1280x720 | net | onnxruntime | 50.0 / 100.0 | 6.00 | 25.0, 6.00 | '
+    assert ('| 1280x720 | net | onnxruntime | 50.0 / 100.0 | 6.00 | - | 25.0, 6.00 | '
             '1.0 / 47.0 / 2.0 | 99.95% |') in text
     assert '| 1 | net | plain | 1.00 | 3.25 | 400 |' in text
     alone, beside = text.split('## 1 thread, alone')[1].split('## 2 threads, beside')

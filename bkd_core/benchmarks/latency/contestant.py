@@ -20,6 +20,10 @@ import numpy as np
 
 PLAIN = 'plain'
 PEER = 'lraspp_mobilenet_v3_large'
+PEER_TITLE = 'LR-ASPP MobileNetV3-Large'
+# To which torchvision's own preprocessing for it resizes the short side of a frame.
+PEER_HEIGHT = 520
+PEER_AS_SHIPPED = f'{PEER_TITLE}, {PEER_HEIGHT}'
 
 # A part of the way returns what the next one takes.
 Parts = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any], Callable[..., np.ndarray]]

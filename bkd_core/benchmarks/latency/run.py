@@ -14,7 +14,14 @@ import tempfile
 from typing import Sequence
 
 from bkd_core import atomic, model_directory
-from bkd_core.benchmarks.latency.contestant import PEER, peer_network, PLAIN
+from bkd_core.benchmarks.latency.contestant import (
+    PEER,
+    PEER_AS_SHIPPED,
+    PEER_HEIGHT,
+    peer_network,
+    PEER_TITLE,
+    PLAIN,
+)
 from bkd_core.benchmarks.latency.measure import Contestant, measure, NUM_FRAMES
 from bkd_core.benchmarks.latency.page import CHART, chart, page
 from bkd_core.checkout import commit
@@ -66,8 +73,11 @@ def run_latency_benchmark(
         if has_peer:
             peer = write_peer(folder / 'peer', spec)
             contestants += [
-                Contestant(model='LR-ASPP MobileNetV3-Large', directory=peer, runtime=runtime)
+                Contestant(model=PEER_TITLE, directory=peer, runtime=runtime)
                 for runtime in (PLAIN, *candidates(peer, 'cpu')) if runtime != 'openvino_bf16']
+            shipped = write_peer(folder / 'shipped', replace(spec, input_height=PEER_HEIGHT))
+            contestants.append(
+                Contestant(model=PEER_AS_SHIPPED, directory=shipped, runtime=PLAIN))
         done = itertools.count(1)
         with progress_bar('benchmark latency', 2 * len(sizes) * len(counts)) as advance:
             for count in counts:
