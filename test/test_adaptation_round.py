@@ -406,9 +406,40 @@ MISTAKES = {
     'max_megabytes: got 1; expected room for five versions': lambda directory, task: (
         (directory / 'large').write_bytes(bytes(250_000)),
         replace(task, settings=replace(SETTINGS, max_megabytes=1)))[1],
+    r'no colour in the frames \(0.0 of 255\).*thermal or depth camera\?.*--topic.*--allow-grey': (
+        lambda directory, task: replace(task, sources=(grey(task.sources[0], directory),))),
     "teacher '.*': its label space 'street9' is not that of the model": lambda directory, task: (
         replace(task, teacher=other_space(directory))),
 }
+
+
+def grey(frames, directory):
+    """Write frames without their colour beside a model."""
+    for path in frames.iterdir():
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY)
+        write(directory.parent / 'grey' / path.name, image)
+    return directory.parent / 'grey'
+
+
+def test_frames_without_colour_are_adapted_to_if_that_is_meant(model, target, tmp_path):
+    sources = (grey(target / 'frames', tmp_path / 'model'),)
+    short = replace(SETTINGS, teacher_steps=1, student_steps=1)
+    task = task_of(model, target, tmp_path / 'versions', sources=sources, settings=short)
+    with pytest.raises(InputError, match='no colour'):
+        run_round(task)
+    assert run_round(replace(task, allow_grey=True)).version.number == 2
+
+
+def test_a_model_of_grey_frames_adapts_to_grey_frames(model, target, tmp_path):
+    replay = tmp_path / 'replay'
+    shutil.copytree(model / 'replay', replay)
+    for path in (replay / 'images').iterdir():
+        write(path, cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY))
+    sources = (grey(target / 'frames', tmp_path / 'model'),)
+    short = replace(SETTINGS, teacher_steps=1, student_steps=1)
+    task = task_of(
+        model, target, tmp_path / 'versions', sources=sources, replay=replay, settings=short)
+    assert run_round(task).version.number == 2
 
 
 def other_space(directory):

@@ -33,6 +33,10 @@ _GATE_SHARE = 4
 # What ten target frames in a row leave: two, beside those held back, are used for nothing.
 _MIN_TARGET = 8
 FRAMES = 'frames'
+# Below this mean distance of a pixel's largest channel from its smallest, in levels of 255, frames
+# are without colour: those of a monochrome camera have 0, in a JPEG file next to 0.
+_COLOURLESS = 1.0
+_MOST_LOOKED_AT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ class RoundTask:
     :param stride: Use every n-th frame of a rosbag.
     :param threads: Processor threads; 0 leaves the choice to the libraries.
     :param restart: Throw away what an unfinished round reached.
+    :param allow_grey: Adapt to frames without colour also if the source's have some.
     """
 
     model: str | Path
@@ -64,6 +69,7 @@ class RoundTask:
     stride: int = 1
     threads: int = 0
     restart: bool = False
+    allow_grey: bool = False
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -122,12 +128,15 @@ class RoundInput:
         training, gate = _split_replay(
             open_replay(replay, label_space=spec.label_space), replay,
             max_gate=task.settings.max_held_back)
+        frames = _target(task, spec, work / FRAMES)
+        if not task.allow_grey:
+            _require_colour(task, frames, gate)
         names = tuple(str(path) for path in task.sources)
         memory = open_memory(parent, label_space=spec.label_space)
         return cls(
             spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
             source_names=names, replay_training=training, replay_gate=gate,
-            labelled=_open_labelled(task, spec), frames=_target(task, spec, work / FRAMES),
+            labelled=_open_labelled(task, spec), frames=frames,
             memory=memory if task.settings.memory_frames else None,
             source_config=DataConfig(
                 name='image_folder', root=str(task.replay or REPLAY),
@@ -167,6 +176,27 @@ def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
             f'to and to hold back; expected at least {_MIN_TARGET}, which 10 in a row leave. '
             'Record more')
     return frames
+
+
+def _require_colour(task: RoundTask, frames: TargetFrames, replay: SegmentationDataset) -> None:
+    source, target = colourfulness(replay), colourfulness(frames.adapting)
+    if target < _COLOURLESS <= source:
+        raise InputError(
+            f'{", ".join(map(str, task.sources))}: no colour in the frames ({target:.1f} of 255), '
+            f"but in the model's labelled source frames ({source:.1f}): is it a thermal or "
+            'depth camera? Name the right topic with --topic, or give --allow-grey to adapt to '
+            'this one')
+
+
+def colourfulness(frames: SegmentationDataset) -> float:
+    """
+    Return the mean distance of a pixel's largest from its smallest channel.
+
+    :param frames: At most 16 of them are looked at, evenly spaced.
+    :return: 0 (grey) to 255.
+    """
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_LOOKED_AT)).round().astype(int)
+    return float(np.mean([np.ptp(frames.image(index), axis=2).mean() for index in chosen]))
 
 
 def _require_same_classes(spec: ModelSpec, teacher: Path) -> None:

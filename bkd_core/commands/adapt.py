@@ -62,6 +62,8 @@ class Adapt:
     """low: other processes go first (nice). idle: only what they leave of the processors."""
     restart: bool = False
     """Throw away what an unfinished round reached."""
+    allow_grey: bool = False
+    """Adapt to frames without colour, a monochrome camera's, though the source's have some."""
     supervisor: int = 0
     """For programs: id of the process that starts this one, gets progress as JSON lines on
     standard output, and with which the round ends."""
@@ -108,7 +110,8 @@ class Adapt:
         task = RoundTask(
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
-            stride=self.stride, threads=self.threads, restart=self.restart)
+            stride=self.stride, threads=self.threads, restart=self.restart,
+            allow_grey=self.allow_grey)
         if self.supervisor:
             lines = ProgressLines(sys.stdout)
             version = run_round(task, on_progress=lines.report).version
