@@ -320,6 +320,8 @@ def test_a_trial_tells_what_the_gate_said_and_what_was_true(start, budget, tmp_p
     black = run_trial('black frames', 1, budget, start=start, folder=tmp_path / 'black')
     assert black['is_refused'] and black['is_refused_without_labels']
     assert 'show nothing' in black['error'] and black['miou_after'] is None
+    thermal = run_trial('wrong camera', 2, budget, start=start, folder=tmp_path / 'thermal')
+    assert thermal['error'].startswith('changed_recording: no colour')  # wherever the folder is
 
 
 def test_trials_of_both_kinds_take_turns():

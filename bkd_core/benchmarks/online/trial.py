@@ -116,7 +116,8 @@ def run_trial(
     except InputError as error:  # a round that ends without a student changes nothing
         return {
             'is_refused': True, 'is_refused_without_labels': True, 'not_met': [],
-            'error': str(error), 'miou_before': before, 'miou_after': None}
+            'error': str(error).replace(f'{folder}/', ''), 'miou_before': before,
+            'miou_after': None}
     after = score_labelled(
         Segmenter.load(outcome.version.directory, runtime='onnxruntime'), scored).miou
     return {**_decision(outcome), 'error': '', 'miou_before': before, 'miou_after': after}
