@@ -27,6 +27,9 @@ EXTRAS = {
         'onnxscript>=0.2',
         'safetensors>=0.4',
     ],
+    'numba': [
+        'numba>=0.57',
+    ],
     'openvino': [
         'openvino>=2024.4',
     ],
@@ -50,6 +53,7 @@ EXTRAS = {
     'test': [
         'colcon-common-extensions>=0.3',
         'hypothesis>=6.100',
+        'numba>=0.57',
         'onnx>=1.16',
         'openvino>=2024.4',
         'pytest>=8',

@@ -38,7 +38,7 @@ CLOSE = 2 ** -18
 # 4 to 9, about a third of the cells being mixed then. Streets need 0.02 to 0.05, noise 0.9.
 MOST_CANDIDATES = .08
 # Corner differences and their sums stay finite below it.
-_HUGE = 1e30
+HUGE = 1e30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +47,17 @@ class Side:
     One side of the frame, cut into the n + 1 cells that n coarse pixels make.
 
     :param sizes: (n + 1,) frame pixels of each cell.
+    :param starts: (n + 2,) the first of them, and the side's size.
+    :param weights: (size,) float32, the weight of the corner after at each frame pixel.
     :param corners: (2, n + 1) the coarse pixels before and after each cell.
     :param pixels: (longest, n + 1) each cell's frame pixels; a shorter cell repeats its last.
-    :param weights: (longest, n + 1) float32, the weight of the corner after at these pixels.
     """
 
     sizes: np.ndarray
+    starts: np.ndarray
+    weights: np.ndarray
     corners: np.ndarray
     pixels: np.ndarray
-    weights: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,11 +85,11 @@ def cut(coarse: int, size: int) -> Side:
     position = (np.arange(size) + .5) * (coarse / size) - .5
     before = np.floor(position).astype(np.intp)
     sizes = np.bincount(before + 1, minlength=coarse + 1)
-    starts = np.cumsum(sizes) - sizes
-    pixels = np.minimum(np.arange(sizes.max())[:, None], sizes - 1) + starts
+    starts = np.append(0, np.cumsum(sizes))
+    pixels = np.minimum(np.arange(sizes.max())[:, None], sizes - 1) + starts[:-1]
     corners = np.clip([np.arange(-1, coarse), np.arange(coarse + 1)], 0, coarse - 1)
     weights = (position - before).astype(np.float32)
-    return Side(sizes=sizes, corners=corners, pixels=pixels, weights=weights[pixels])
+    return Side(sizes=sizes, starts=starts, weights=weights, corners=corners, pixels=pixels)
 
 
 def settle(
@@ -109,7 +111,7 @@ def settle(
     """
     size = logits.shape[1:]
     magnitude = max(abs(float(largest.max())), abs(float(logits.min())))
-    if height < 2 * size[0] or width < 2 * size[1] or not magnitude < _HUGE:
+    if height < 2 * size[0] or width < 2 * size[1] or not magnitude < HUGE:
         return None
     margin = np.float32(CLOSE * magnitude)
     rows, columns = cut(size[0], height), cut(size[1], width)
@@ -125,7 +127,8 @@ def settle(
     top = largest.reshape(-1).take(corners) if with_lead else None
     settled, lead = _compare(
         values, candidates, top,
-        rows.weights.take(row, axis=1)[:, None], columns.weights.take(column, axis=1))
+        rows.weights[rows.pixels].take(row, axis=1)[:, None],
+        columns.weights[columns.pixels].take(column, axis=1))
     index = (rows.pixels * width).take(row, axis=1)[:, None] + (
         columns.pixels.take(column, axis=1))
     labels.reshape(-1)[index] = settled

@@ -3,7 +3,8 @@
 """
 From a network's coarse logits to labels and confidence at the frame's size.
 
-`cells` interpolates only where the winner is in question. Where that doesn't pay, and as its
+`cells` interpolates only where the winner is in question, and so does `loops`, by Numba, where
+that is installed and no confidence is wanted. Where that doesn't pay, and as its
 reference, every class is interpolated everywhere, one at a time into the same buffers: all
 classes at full size would be tens of megabytes that are written and read again.
 OpenCV's half-pixel bilinear interpolation is torch's with `align_corners=False`.
@@ -14,15 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bkd_core.inference import cells
+from bkd_core.inference.compiled import COMPILED, Compiled
 import cv2
 import numpy as np
 
 # exp of anything within this range below the winner is a normal float32.
-_RANGE = 80
+RANGE = 80
 
 
 def labels_and_confidence(
     logits: np.ndarray, height: int, width: int, *, with_confidence: bool = True,
+    compiled: Compiled = COMPILED,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """
     Interpolate logits to the frame's size; return every pixel's winner and its probability.
@@ -31,12 +34,17 @@ def labels_and_confidence(
     :param height: The frame's height.
     :param width: The frame's width.
     :param with_confidence: Whether the confidence is wanted; labels alone are cheaper.
+    :param compiled: Numba's loops, if they are there.
     :return: (H, W) uint8, the lowest class id on ties, and (H, W) uint8, 255 times the
         largest probability, rounded; None if it is not wanted.
     """
+    loops = None if with_confidence else compiled.loops()
+    labels = loops.settle_labels(logits, height, width) if loops else None
+    if labels is not None:
+        return labels, None
     winner, largest = _first_largest(logits)
     shifted = logits - largest if with_confidence else None
-    if with_confidence and not shifted.min() > -_RANGE:
+    if with_confidence and not shifted.min() > -RANGE:
         return dense_labels_and_confidence(logits, height, width)
     settled = cells.settle(
         logits, winner, largest, height, width, with_lead=with_confidence)
@@ -59,15 +67,22 @@ def dense_labels_and_confidence(
     return labels, _confidence(logits, largest) if with_confidence else None
 
 
-def mean_certainty(logits: np.ndarray) -> tuple[float, float]:
+def mean_certainty(
+    logits: np.ndarray, *, compiled: Compiled = COMPILED,
+) -> tuple[float, float]:
     """
     Return the mean Shannon entropy and the mean confidence of the coarse pixels.
 
     :param logits: (C, h, w) float32.
+    :param compiled: Numba's loops, if they are there.
     :return: Entropy in nats, from 0 (certain) to log C (no idea), and the probability of the
         likeliest class, 0 to 1.
     """
+    loops = compiled.loops()
+    if loops:
+        return loops.mean_certainty(logits)
     shifted = (logits - logits.max(axis=0)).reshape(len(logits), -1)
+    np.maximum(shifted, -RANGE, out=shifted)  # of a logit of -inf too: 0 * inf is no number
     exponentials = cv2.exp(shifted)
     total = exponentials.sum(axis=0)
     shifted *= exponentials

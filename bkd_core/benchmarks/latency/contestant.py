@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 import json
 from pathlib import Path
 import sys
@@ -11,6 +13,7 @@ import time
 from typing import Any, Callable
 
 from bkd_core import model_directory
+from bkd_core.inference.compiled import COMPILED, WITHOUT
 from bkd_core.inference.runtimes import load_runtime
 from bkd_core.inference.segmenter import resize_frame
 from bkd_core.inference.upsampling import labels_and_confidence, mean_certainty
@@ -25,11 +28,26 @@ PEER_TITLE = 'LR-ASPP MobileNetV3-Large'
 PEER_HEIGHT = 520
 PEER_AS_SHIPPED = f'{PEER_TITLE}, {PEER_HEIGHT}'
 
-# A part of the way returns what the next one takes.
-Parts = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any], Callable[..., np.ndarray]]
 
 
-def package_parts(runtime: str, directory: Path, spec: ModelSpec, threads: int) -> Parts:
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """
+    From a frame to labels; a part returns what the next one takes.
+
+    :param prepare: Frame to the network's input.
+    :param run: Input to logits.
+    :param finish: Logits, height and width of the frame to labels.
+    :param finish_by_numpy: The same without Numba.
+    """
+
+    prepare: Callable[[np.ndarray], Any]
+    run: Callable[[Any], Any]
+    finish: Callable[[Any, int, int], np.ndarray]
+    finish_by_numpy: Callable[[Any, int, int], np.ndarray]
+
+
+def package_way(runtime: str, directory: Path, spec: ModelSpec, threads: int) -> Way:
     """
     Return this package's way: resize, a runtime, cells.
 
@@ -40,14 +58,17 @@ def package_parts(runtime: str, directory: Path, spec: ModelSpec, threads: int) 
     """
     loaded = load_runtime(runtime, directory, spec, num_threads=threads, device='cpu')
 
-    def finish(logits: np.ndarray, height: int, width: int) -> np.ndarray:
-        mean_certainty(logits[0])
-        return labels_and_confidence(logits[0], height, width, with_confidence=False)[0]
+    def finish(logits: np.ndarray, height: int, width: int, compiled=COMPILED) -> np.ndarray:
+        mean_certainty(logits[0], compiled=compiled)
+        return labels_and_confidence(
+            logits[0], height, width, with_confidence=False, compiled=compiled)[0]
 
-    return lambda frame: resize_frame(frame, spec)[None], loaded.logits, finish
+    return Way(
+        prepare=lambda frame: resize_frame(frame, spec)[None], run=loaded.logits, finish=finish,
+        finish_by_numpy=partial(finish, compiled=WITHOUT))
 
 
-def plain_parts(directory: Path, spec: ModelSpec, threads: int) -> Parts:
+def plain_way(directory: Path, spec: ModelSpec, threads: int) -> Way:
     """
     Return the way that a tutorial shows: NumPy, eager torch in float32, torch's argmax.
 
@@ -75,7 +96,7 @@ def plain_parts(directory: Path, spec: ModelSpec, threads: int) -> Parts:
             logits, (height, width), mode='bilinear', align_corners=False)
         return logits.argmax(dim=1)[0].numpy().astype(np.uint8)
 
-    return prepare, run, finish
+    return Way(prepare=prepare, run=run, finish=finish, finish_by_numpy=finish)
 
 
 def peer_network(spec: ModelSpec):
@@ -94,25 +115,29 @@ def peer_network(spec: ModelSpec):
     return torch.nn.Sequential(network.backbone, network.classifier).eval()
 
 
-def answer(parts: Parts, frame: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+def answer(way: Way, frame: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """
     Label a frame and time the parts.
 
-    :param parts: Of one way.
+    :param way: Which.
     :param frame: (H, W, 3) uint8.
-    :return: (H, W) uint8 and milliseconds: pre, network, post, total, and cpu of the process.
+    :return: (H, W) uint8 and milliseconds: pre, network, post, their total, cpu of the process
+        in the meantime, and post_numpy, afterwards.
     """
-    prepare, run, finish = parts
     cpu, marks = time.process_time(), [time.perf_counter()]
-    prepared = prepare(frame)
+    prepared = way.prepare(frame)
     marks.append(time.perf_counter())
-    logits = run(prepared)
+    logits = way.run(prepared)
     marks.append(time.perf_counter())
-    labels = finish(logits, *frame.shape[:2])
+    labels = way.finish(logits, *frame.shape[:2])
     marks.append(time.perf_counter())
+    cpu = time.process_time() - cpu
+    way.finish_by_numpy(logits, *frame.shape[:2])
+    end = time.perf_counter()
     times = dict(zip(('pre', 'network', 'post'), 1e3 * np.diff(marks)))
     return labels, {
-        **times, 'total': 1e3 * (marks[-1] - marks[0]), 'cpu': 1e3 * (time.process_time() - cpu)}
+        **times, 'total': 1e3 * (marks[-1] - marks[0]), 'cpu': 1e3 * cpu,
+        'post_numpy': 1e3 * (end - marks[-1])}
 
 
 def main(runtime: str, directory: str, threads: str, frames: str) -> None:
@@ -128,17 +153,19 @@ def main(runtime: str, directory: str, threads: str, frames: str) -> None:
     spec, number = model_directory.read_spec(place), int(threads)
     cv2.setNumThreads(number)
     start = time.perf_counter()
-    parts = (
-        plain_parts(place, spec, number) if runtime == PLAIN
-        else package_parts(runtime, place, spec, number))
+    way = (
+        plain_way(place, spec, number) if runtime == PLAIN
+        else package_way(runtime, place, spec, number))
     load_s = time.perf_counter() - start
     for line in sys.stdin:
         request = json.loads(line)
         stored = np.load(Path(frames) / '{}x{}.npy'.format(*request['size']), mmap_mode='r')
-        labels, times = answer(parts, np.array(stored[request['frame']]))
+        labels, times = answer(way, np.array(stored[request['frame']]))
         if request.get('labels'):
             np.save(request['labels'], labels)
         print(json.dumps({**times, 'load_s': load_s, 'memory_mb': _memory_mb()}), flush=True)
+        if runtime != PLAIN:
+            COMPILED.start().join()  # the first labels don't wait for it
 
 
 def _memory_mb() -> float:

@@ -21,7 +21,7 @@ import numpy as np
 
 NUM_FRAMES = 3
 WARM_UP = 2
-PARTS = ('pre', 'network', 'post', 'total', 'cpu')
+PARTS = ('pre', 'network', 'post', 'total', 'cpu', 'post_numpy')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,10 @@ def page(numbers: dict[str, Any]) -> str:
         "torchvision's own",
         f'preprocessing for it resizes; *LR-ASPP, {PEER_HEIGHT}* is the ratio to the latter. '
         '*CPU* is what the',
-        'process itself computed for a frame; on a busy machine it is the steadier number.', '',
+        'process itself computed for a frame; on a busy machine it is the steadier number. *post* '
+        "is by Numba's",
+        'loop, if Numba is among the versions below; *by NumPy* is the same without it, timed '
+        'apart.', '',
         f'![Times as fast as the plain way]({CHART})']
     for threads, neighbour in dict.fromkeys((row['threads'], row['neighbour']) for row in rows):
         chosen = [
@@ -70,8 +73,8 @@ def page(numbers: dict[str, Any]) -> str:
         lines += ['', f'## {threads} thread{"s" if threads > 1 else ""}, {beside}', '',
                   '| frame | network | way | p50 / p95 (ms) | times as fast | '
                   f'LR-ASPP, {PEER_HEIGHT} | CPU (ms), times | pre / network / post (ms) | '
-                  'agreement |',
-                  '| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |']
+                  'by NumPy (ms) | agreement |',
+                  '| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |']
         lines += [_row(row) for row in chosen]
     lines += ['', '## Start', '',
               'From the start of a fresh process to its first labels, and its resident memory at '
@@ -118,8 +121,9 @@ def _row(row: dict[str, Any]) -> str:
     return (
         f'| {row["size"][1]}x{row["size"][0]} | {row["model"]} | {row["runtime"]} | '
         f'{row["total_ms"]:.1f} / {row["p95_ms"]:.1f} | {row["ratio"]:.2f} | {peer} | '
-        f'{row["cpu_ms"]:.1f}, {row["cpu_ratio"]:.2f} | {row["pre_ms"]:.1f} / '
-        f'{row["network_ms"]:.1f} / {row["post_ms"]:.1f} | {row["agreement"]:.2%} |')
+        f'{row["cpu_ms"]:.1f}, {row["cpu_ratio"]:.2f} | {row["pre_ms"]:.2f} / '
+        f'{row["network_ms"]:.2f} / {row["post_ms"]:.2f} | '
+        f'{row["post_numpy_ms"]:.2f} | {row["agreement"]:.2%} |')
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -37,7 +37,7 @@ import numpy as np
 
 PAGE, NUMBERS = 'latency.md', 'latency.json'
 SIZES = ((480, 640), (720, 1280))
-_PACKAGES = ('numpy', 'opencv-python-headless', 'onnxruntime', 'openvino', 'torch')
+_PACKAGES = ('numba', 'numpy', 'opencv-python-headless', 'onnxruntime', 'openvino', 'torch')
 
 
 def run_latency_benchmark(
