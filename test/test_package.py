@@ -147,12 +147,12 @@ def test_a_robot_needs_neither_torch_nor_ros(metadata):
 
 def test_the_extras_bring_training_ros_and_tests(metadata):
     assert set(metadata.get_all('Provides-Extra')) == {
-        'train', 'openvino', 'tensorboard', 'tensorrt', 'ros', 'test'}
+        'train', 'numba', 'openvino', 'tensorboard', 'tensorrt', 'ros', 'test'}
     lines = metadata.get_all('Requires-Dist')
     for extra, package in (
             ('train', 'torch'), ('train', 'torchvision'), ('ros', 'ros-jazzy-rclpy[fastrtps]'),
-            ('ros', 'ros-jazzy-sensor-msgs'), ('openvino', 'openvino'), ('test', 'openvino'),
-            ('test', 'pytest')):
+            ('ros', 'ros-jazzy-sensor-msgs'), ('numba', 'numba'), ('openvino', 'openvino'),
+            ('test', 'numba'), ('test', 'openvino'), ('test', 'pytest')):
         found = [line for line in lines if re.match(re.escape(package) + r'\W', line)]
         assert any(re.search(rf'extra == ["\']{extra}["\']', line) for line in found), package
 
