@@ -135,11 +135,22 @@ def test_running_statistics_keep_to_the_new_domain():
     rehearsal = Rehearsal(PaintedFrames(5), wrapped(), tiny_config(), weight=1.0, max_bytes=0)
     rehearsal.loss(method_of(network), step=0).backward()
     for name, values in network.state_dict().items():
-        if not name.endswith('num_batches_tracked'):
-            assert torch.equal(values, before[name]), name
-    assert network[1].momentum == 0.1 and network[0].weight.grad.abs().sum() > 0
+        assert torch.equal(values, before[name]), name
+    assert network[1].training and network[0].weight.grad.abs().sum() > 0
     network(torch.rand(2, 3, 8, 8))
     assert not torch.equal(network[1].running_mean, before['1.running_mean'])
+
+
+def test_earlier_domains_are_seen_by_the_statistics_in_use():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 9, 1)).train()
+    network[1].running_mean += 2.0
+    rehearsal = Rehearsal(PaintedFrames(5), wrapped(), tiny_config(), weight=1.0, max_bytes=0)
+    trained = rehearsal.loss(method_of(network), step=0)
+    assert torch.equal(trained, rehearsal.loss(method_of(network.eval()), step=0))
+    assert not network[1].training
+    network[1].running_mean -= 4.0
+    assert not torch.equal(trained, rehearsal.loss(method_of(network), step=0))
 
 
 def test_what_is_rehearsed_follows_from_seed_and_step():

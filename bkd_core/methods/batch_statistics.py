@@ -40,6 +40,24 @@ def forward_by_domain(
 
 
 @contextmanager
+def running_statistics_used(network: nn.Module) -> Iterator[None]:
+    """
+    Normalise by the running statistics, as in use, and leave them as they are.
+
+    :param network: Any network.
+    """
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    modes = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.eval()
+        yield
+    finally:
+        for layer, mode in zip(layers, modes):
+            layer.train(mode)
+
+
+@contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     """
     Leave the running statistics of all batch normalisations as they are.

@@ -8,7 +8,7 @@ from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.transforms import cut_image, draw_window
 from bkd_core.losses import kl_divergence, log_probabilities, weighted_mean
-from bkd_core.methods.batch_statistics import running_statistics_kept
+from bkd_core.methods.batch_statistics import running_statistics_used
 from bkd_core.methods.method import Method
 from bkd_core.methods.resolution import loss_size, resize_logits
 from bkd_core.methods.soft_label_cache import SoftLabelCache
@@ -35,8 +35,9 @@ class Rehearsal:
         L = lambda * mean_i KL(q_i || p_i),  q from the network before, p from the trained one
 
     In every step half as many crops as of each domain are drawn (at least one), and pass through
-    the network in a call of their own: normalisation does not mix their statistics with those of
-    the new domain. The running ones, which remember the latest call most, keep to that domain.
+    the network in a call of their own, which batch normalisation treats as in use: the running
+    statistics, those of the new domain, normalise them and stay as they are. So the weights learn
+    to see the earlier domains by the statistics with which the network will see them.
 
     :param frames: The stored frames; labels are never read.
     :param network: The network before: images of 0 to 1 -> logits; it is fixed.
@@ -69,7 +70,7 @@ class Rehearsal:
         images = images.to(device)
         size = loss_size(images, method.loss_stride)
         before = self._soft_labels(device).crops(windows, size)
-        with running_statistics_kept(method.student):
+        with running_statistics_used(method.student):
             logits = resize_logits(method.student(method.augment(images)), size)
         divergence = kl_divergence(log_probabilities(logits), before)
         return self.weight * weighted_mean(
