@@ -56,7 +56,7 @@ class Compiled:
         """Return the module `loops`; None as long as it is not ready."""
         if self._loops is None:
             self._asked += 1
-            if self._asked == PATIENCE:
+            if self._asked >= PATIENCE and self._thread is None:
                 self.start()
         return self._loops
 
