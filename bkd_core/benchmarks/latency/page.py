@@ -11,7 +11,7 @@ from bkd_core.benchmarks.latency.contestant import PEER_AS_SHIPPED, PEER_HEIGHT,
 from bkd_core.benchmarks.svg import document, GRID, INK, line, MUTED, text
 
 CHART = 'latency.svg'
-_WIDTH, _LEFT, _STEP, _TOP = 760, 290, 24, 52
+_WIDTH, _LEFT, _STEP, _TOP = 840, 370, 24, 52
 
 
 def add_ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
