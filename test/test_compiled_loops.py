@@ -194,8 +194,8 @@ def test_a_segmenter_gives_the_same_with_and_without(loops, monkeypatch):
 
 
 def test_without_numba_nothing_is_said(monkeypatch, caplog):
-    monkeypatch.setattr(
-        'importlib.import_module', _raising(ModuleNotFoundError('no numba', name='numba')))
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    monkeypatch.setattr('subprocess.run', _raising(AssertionError))
     assert import_loops() is None and not caplog.records
 
 
@@ -204,6 +204,7 @@ def test_without_numba_nothing_is_said(monkeypatch, caplog):
     RuntimeError("cannot cache function '_settle': no locator available"),
     ModuleNotFoundError("No module named 'llvmlite'", name='llvmlite')])
 def test_a_numba_that_fails_is_said_once_and_numpy_goes_on(monkeypatch, caplog, error):
+    pytest.importorskip('numba')
     monkeypatch.setattr('importlib.import_module', _raising(error))
     compiled = Compiled()
     logits = smooth_logits(2, (3, 5, 5))
@@ -218,7 +219,7 @@ def test_a_numba_that_fails_is_said_once_and_numpy_goes_on(monkeypatch, caplog, 
 
 
 def _raising(error):
-    def fail(name):
+    def fail(*_, **__):
         raise error
     return fail
 
@@ -226,10 +227,18 @@ def _raising(error):
 def test_a_process_that_ends_amid_the_compilation_ends_well(tmp_path):
     pytest.importorskip('numba')
     code = (
-        'from bkd_core.inference.compiled import COMPILED\n'
-        'COMPILED.start()\nprint("end")')
+        'import sys; from bkd_core.inference.compiled import COMPILED; COMPILED.start()\n'
+        'print("numba" in sys.modules)')
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
         env={'PATH': '/usr/bin:/bin', 'NUMBA_CACHE_DIR': str(tmp_path / 'cache')})
-    assert (done.returncode, done.stdout, done.stderr) == (0, 'end\n', '')
-    assert list((tmp_path / 'cache').rglob('*.nbi'))  # the next one doesn't compile again
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'False\n', '')
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / 'cache').rglob('*.nb?')}
+    assert len(kept) >= 4  # an index and the code of two loops
+    code += '; COMPILED.start().join(); print(COMPILED.loops().__name__)'
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
+        env={'PATH': '/usr/bin:/bin', 'NUMBA_CACHE_DIR': str(tmp_path / 'cache')})
+    assert done.stdout == 'False\nbkd_core.inference.loops\n' and not done.stderr
+    # The next one doesn't compile again.
+    assert kept == {file: file.stat().st_mtime_ns for file in (tmp_path / 'cache').rglob('*.nb?')}
