@@ -59,8 +59,10 @@ def test_a_better_student_takes_the_place_of_the_network_before(models, monkeypa
 
 
 def test_a_student_that_is_no_better_is_kept_and_not_used(models):
+    config = (models / 'student' / 'config.yaml').read_text()
     shutil.rmtree(models / 'student')
     shutil.copytree(models / 'source_only', models / 'student')
+    (models / 'student' / 'config.yaml').write_text(config)
     version, table = swap(models)
     assert version.state == 'refused' and 'refused it' in table.note
     assert ModelVersions(models.parent / 'versions').in_use().number == 1

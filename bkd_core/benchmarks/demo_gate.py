@@ -13,7 +13,7 @@ from typing import Any
 
 import bkd_core
 from bkd_core.adaptation.gate import decide, GateSettings, StudentScores
-from bkd_core.adaptation.measure import measure_student
+from bkd_core.adaptation.measure import AdjustedTeacher, measure_student, Segment
 from bkd_core.adaptation.report import JSON, write_round_report
 from bkd_core.adaptation.round_version import losses_of
 from bkd_core.adaptation.versions import ModelVersions, Version
@@ -69,12 +69,14 @@ def _judge(
     began = time.perf_counter()
     segmenters = tuple(
         Segmenter.load(models / name, runtime='onnxruntime') for name in (BEFORE, STUDENT))
-    teacher = Segmenter.load(models / TEACHER, runtime='onnxruntime')
+    config = load_experiment(models / STUDENT / CONFIG)['model']
+    teacher = AdjustedTeacher(
+        Segmenter.load(models / TEACHER, runtime='onnxruntime'), (frames,),
+        power=config.method.logit_adjustment)
     before, after = (
         _measure(segmenter, teacher, frames, replay) for segmenter in segmenters)
     decision = decide(
         before, after, GateSettings(), class_names=segmenters[0].label_space.classes)
-    config = load_experiment(models / STUDENT / CONFIG)['model']
     facts = {
         'model': STUDENT, 'parent': first.name, 'original': first.name,
         'sources': [str(path) for path in sources], 'num_adapting': num_adapting,
@@ -94,7 +96,7 @@ def _judge(
 
 
 def _measure(
-    segmenter: Segmenter, teacher: Segmenter, frames: SegmentationDataset,
+    segmenter: Segmenter, teacher: Segment, frames: SegmentationDataset,
     replay: SegmentationDataset,
 ) -> StudentScores:
     with progress_bar(f'gate: {segmenter.spec.name}', len(frames) + len(replay)) as advance:
