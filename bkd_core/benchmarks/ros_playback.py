@@ -73,12 +73,14 @@ def play_through_node(
                 command += ['-r', f'image:={CAMERA}']
             return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
 
+        # A recorder that writes to the disk falls behind for a moment; a viewer wants the latest.
+        depths = {f'qos_overrides.{topic}.publisher.depth': num_frames for topic in topics}
         processes = {
             'recorder_node': start(
                 'recorder_node', topics=f'[{", ".join(topics)}]', output=output,
                 max_frames=num_frames, idle_timeout_s=10.0),
             'segmentation_node': start(
-                'segmentation_node', model=model, image_transport='compressed'),
+                'segmentation_node', model=model, image_transport='compressed', **depths),
             # The recorder, too, must have found the node's topics when the first frame comes.
             'player_node': start(
                 'player_node', recording=recording, min_subscribers=1, start_delay_s=2.0),
