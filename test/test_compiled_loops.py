@@ -8,10 +8,11 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 from bkd_core.datasets.streets import Streets
-from bkd_core.inference import cells, Segmenter
+from bkd_core.inference import cells, compiled, Segmenter
 from bkd_core.inference.compiled import Compiled, import_loops, PATIENCE, WITHOUT
 from bkd_core.inference.upsampling import (
     dense_labels_and_confidence,
@@ -182,9 +183,9 @@ def test_a_segmenter_gives_the_same_with_and_without(loops, monkeypatch):
     ready = Compiled(lambda: loops)
     ready.start().join(60)
     found = []
-    for compiled in (WITHOUT, ready):
+    for loader in (WITHOUT, ready):
         for function in (labels_and_confidence, mean_certainty):
-            monkeypatch.setitem(function.__kwdefaults__, 'compiled', compiled)
+            monkeypatch.setitem(function.__kwdefaults__, 'compiled', loader)
         found.append([segmenter(frame, with_confidence=choice) for choice in (True, False)])
     for before, after in zip(*found):
         assert (before.labels == after.labels).all()
@@ -195,7 +196,7 @@ def test_a_segmenter_gives_the_same_with_and_without(loops, monkeypatch):
 
 def test_without_numba_nothing_is_said(monkeypatch, caplog):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    monkeypatch.setattr('subprocess.run', _raising(AssertionError))
+    monkeypatch.setattr('subprocess.Popen', _raising(AssertionError))
     assert import_loops() is None and not caplog.records
 
 
@@ -224,21 +225,37 @@ def _raising(error):
     return fail
 
 
-def test_a_process_that_ends_amid_the_compilation_ends_well(tmp_path):
+def run(code, cache):
+    """Run code in a process of its own; return what it printed and the files of Numba's cache."""
+    done = subprocess.run(
+        [sys.executable, '-c', f'from bkd_core.inference.compiled import COMPILED\n{code}'],
+        capture_output=True, text=True, timeout=120,
+        env={'PATH': '/usr/bin:/bin', 'NUMBA_CACHE_DIR': str(cache)})
+    assert (done.returncode, done.stderr) == (0, '')
+    return done.stdout, {file: file.stat().st_mtime_ns for file in cache.rglob('*.nb?')}
+
+
+def test_a_process_that_ends_amid_the_compilation_ends_at_once(tmp_path):
     pytest.importorskip('numba')
-    code = (
-        'import sys; from bkd_core.inference.compiled import COMPILED; COMPILED.start()\n'
-        'print("numba" in sys.modules)')
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
-        env={'PATH': '/usr/bin:/bin', 'NUMBA_CACHE_DIR': str(tmp_path / 'cache')})
-    assert (done.returncode, done.stdout, done.stderr) == (0, 'False\n', '')
-    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / 'cache').rglob('*.nb?')}
-    assert len(kept) >= 4  # an index and the code of two loops
-    code += '; COMPILED.start().join(); print(COMPILED.loops().__name__)'
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
-        env={'PATH': '/usr/bin:/bin', 'NUMBA_CACHE_DIR': str(tmp_path / 'cache')})
-    assert done.stdout == 'False\nbkd_core.inference.loops\n' and not done.stderr
-    # The next one doesn't compile again.
-    assert kept == {file: file.stat().st_mtime_ns for file in (tmp_path / 'cache').rglob('*.nb?')}
+    said, kept = run(
+        'import sys, time\nCOMPILED.start()\ntime.sleep(.3)\nprint("numba" in sys.modules)',
+        tmp_path)
+    assert said == 'False\n' and not kept
+
+
+def test_what_was_compiled_is_kept_for_the_next_process(tmp_path):
+    pytest.importorskip('numba')
+    code = 'COMPILED.start().join()\nprint(COMPILED.loops().__name__)'
+    said, kept = run(code, tmp_path)
+    assert said == 'bkd_core.inference.loops\n' and len(kept) >= 4  # index and code of two loops
+    assert run(code, tmp_path) == (said, kept)
+
+
+def test_a_compiler_that_hangs_is_ended(monkeypatch, tmp_path):
+    pytest.importorskip('numba')
+    (tmp_path / 'numba.py').write_text('import time\ntime.sleep(600)\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(compiled, 'COMPILATION_S', 1.0)
+    began = time.monotonic()
+    compiled._compile()
+    assert time.monotonic() - began < 60

@@ -17,11 +17,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from types import ModuleType
 from typing import Callable
 
 # A process that asks less often, such as `bkd predict` on some pictures, doesn't load Numba.
 PATIENCE = 20
+COMPILATION_S = 120.0
 
 _LOOPS = 'bkd_core.inference.loops'
 logger = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ def import_loops() -> ModuleType | None:
     if importlib.util.find_spec('numba') is None:
         return None
     _compile()
+    if not threading.main_thread().is_alive():
+        return None
     try:
         return importlib.import_module(_LOOPS)
     except Exception as error:  # of Numba itself or its compiler, too many kinds to name
@@ -47,10 +51,17 @@ def _compile() -> None:
     """Have another process import the loops: what it compiles is kept for this one."""
     if not sys.executable:
         return
-    subprocess.run(
-        [sys.executable, '-c', f'import os; os.nice(10); import {_LOOPS}'], check=False,
+    process = subprocess.Popen(
+        [sys.executable, '-c', f'import os; os.nice(10); import {_LOOPS}'],
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + COMPILATION_S
+    while process.poll() is None:
+        # This process may end meanwhile: it waits for its threads.
+        if not threading.main_thread().is_alive() or time.monotonic() > end:
+            process.kill()
+            process.wait()
+        time.sleep(.05)
 
 
 class Compiled:
