@@ -17,7 +17,8 @@ from rclpy.task import Future
 
 EXIT_OK = 0
 EXIT_INPUT_ERROR = 2
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGALRM: one of the others that came at a bad moment, once more.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class RunnableNode(Protocol):
@@ -86,10 +87,20 @@ def _report(error: InputError, name: str) -> int:
 def _interrupt_once() -> None:
     """Let the first SIGINT or SIGTERM end the node, and no further one cut that end short."""
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if _is_import_callback(frame):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
         _ignore_signals()
         raise KeyboardInterrupt
     for number in SIGNALS:
         signal.signal(number, interrupt)
+
+
+def _is_import_callback(frame: FrameType | None) -> bool:
+    """Return whether an import lock is being freed: Python prints what is raised there."""
+    code = frame and frame.f_code
+    return bool(code) and (code.co_filename, code.co_name) == (
+        '<frozen importlib._bootstrap>', 'cb')
 
 
 def _ignore_signals() -> None:

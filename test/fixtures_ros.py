@@ -32,7 +32,7 @@ class NodeProcess:
     def __init__(self, executable, log, *arguments):
         self.log = log
         environment = {
-            **os.environ, 'PYTHONUNBUFFERED': '1',
+            **os.environ, 'PYTHONUNBUFFERED': '1', 'PYTHONFAULTHANDLER': '1',
             'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
         with log.open('wb') as stream:
             self.process = subprocess.Popen(

@@ -51,3 +51,34 @@ def test_a_node_that_runs_for_weeks_keeps_nothing_for_each_turn():
         [sys.executable, '-c', SCRIPT], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert (result.returncode, result.stderr) == (0, '')
     assert result.stdout.split() == ['300', '1']
+
+
+# The callback by which Python frees the lock of a module that was imported; what is raised in one
+# is printed and lost.
+CALLBACK = """
+import os, signal, time, weakref
+from bkd_ros.run_node import run_node
+
+class Module:
+    pass
+
+def create():
+    names = {'os': os, 'signal': signal}
+    exec(compile(
+        'def cb(ref):\\n    os.kill(os.getpid(), signal.SIGTERM)\\n    for _ in range(99): pass',
+        '<frozen importlib._bootstrap>', 'exec'), names)
+    module = Module()
+    reference = weakref.ref(module, names['cb'])
+    del module
+    print('goes on')
+    time.sleep(30)
+    print('was not stopped')
+
+print(run_node(create, 'stopped', []))
+"""
+
+
+def test_a_signal_while_an_import_lock_is_freed_ends_the_node_as_well():
+    done = subprocess.run(
+        [sys.executable, '-c', CALLBACK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'goes on\n0\n', '')
