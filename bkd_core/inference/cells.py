@@ -125,12 +125,10 @@ def settle(
     if not row.size:
         return labels, None
     top = largest.reshape(-1).take(corners) if with_lead else None
+    y, x = rows.pixels.take(row, axis=1), columns.pixels.take(column, axis=1)
     settled, lead = _compare(
-        values, candidates, top,
-        rows.weights[rows.pixels].take(row, axis=1)[:, None],
-        columns.weights[columns.pixels].take(column, axis=1))
-    index = (rows.pixels * width).take(row, axis=1)[:, None] + (
-        columns.pixels.take(column, axis=1))
+        values, candidates, top, rows.weights.take(y)[:, None], columns.weights.take(x))
+    index = (y * width)[:, None] + x
     labels.reshape(-1)[index] = settled
     return labels, Mixed(index=index, lead=lead)
 
