@@ -23,8 +23,8 @@ PERIOD_S = 1.0
 NOT_KNOWN = 'not known'
 MAX_LATENCY_S = 1.0  # above it, labels tell of a scene that is gone
 MAX_BAD_SHARE = 0.5  # of the frames that came lately
-ENTROPY_TREND = 'entropy, relative to the first frames'
-MAX_ENTROPY_TREND = 1.5  # the scene no longer looks like the model's first frames
+SHIFTED = 'shifted from what the model was trained for'
+_YES_OR_NO = {True: 'yes', False: 'no', None: NOT_KNOWN}
 
 
 class DiagnosticsPublisher:
@@ -63,7 +63,7 @@ def camera_status(
 
     STALE: no frame ever, or none for longer than allowed. ERROR: more than half of the frames
     of the last seconds could not be read. WARN: any could not; or the delay is above a second;
-    or the network's entropy is 1.5 times what it was at the beginning.
+    or the frames are unlike what the network was trained for.
 
     :param name: The node and the camera's topic.
     :param summary: From `FrameStatistics`.
@@ -86,9 +86,9 @@ def camera_status(
         level, message = WARN, 'some of its frames cannot be labelled'
     elif summary.latency_p95_s > MAX_LATENCY_S:
         level, message = WARN, f'its labels come {summary.latency_p95_s:.1f} s late'
-    elif summary.entropy_trend > MAX_ENTROPY_TREND:
+    elif summary.is_shifted:
         level = WARN
-        message = 'the network is less certain than it was: has the scene or the light changed?'
+        message = 'it shows something else than what the model was trained for'
     return DiagnosticStatus(level=level, name=name, message=message, values=_pairs({
         'input rate (Hz)': summary.input_rate,
         'output rate (Hz)': summary.output_rate,
@@ -98,19 +98,20 @@ def camera_status(
         'frames that could not be labelled': summary.num_bad,
         'mean confidence': summary.mean_confidence,
         'mean entropy (nats)': summary.mean_entropy,
-        ENTROPY_TREND: summary.entropy_trend}))
+        'unusual frames (share)': summary.unusual_share,
+        SHIFTED: _YES_OR_NO[summary.is_shifted]}))
 
 
 def is_shifted(status: DiagnosticStatus) -> bool | None:
     """
-    Tell from a camera's status whether its network is less certain than it was.
+    Tell from a camera's status whether it shows what its network was not trained for.
 
     :param status: From `camera_status`, whatever it warns of first.
     :return: None if it is no camera's status.
     """
     for pair in status.values:
-        if pair.key == ENTROPY_TREND:
-            return pair.value != NOT_KNOWN and float(pair.value) > MAX_ENTROPY_TREND
+        if pair.key == SHIFTED:
+            return pair.value == _YES_OR_NO[True]
     return None
 
 

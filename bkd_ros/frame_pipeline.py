@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
+from bkd_core.adaptation import FrameDescription
 from bkd_core.inference import Segmentation, Segmenter
 from bkd_ros.batch_limit import BatchLimit
 from bkd_ros.camera import Camera
@@ -90,7 +91,9 @@ class FramePipeline:
             label_space=segmenter.label_space)
         labelled.publish(
             task.camera, task.wanted, overlay_opacity=self._setting('overlay_opacity'))
+        description = FrameDescription(
+            entropy=answer.mean_entropy, confidence=answer.mean_confidence,
+            mean_logits=answer.mean_logits)
         task.camera.statistics.answer(
-            latency_s=task.camera.latency_s(task.header), confidence=answer.mean_confidence,
-            entropy=answer.mean_entropy)
+            segmenter, description, latency_s=task.camera.latency_s(task.header))
         self._on_answer(segmenter, task.camera, answer)

@@ -1,6 +1,6 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rates, delays and certainty of one camera's frames over the last seconds."""
+"""Rates, delays and certainty of one camera's frames over the last seconds, and their shift."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import threading
 import time
 from typing import Callable, NamedTuple
 
+from bkd_core.adaptation import FrameDescription, ShiftDetector
+
 WINDOW_S = 10.0
-BASELINE_FRAMES = 100  # the first answers of a model, that later ones are compared with
 
 
 class _Answer(NamedTuple):
@@ -39,8 +40,10 @@ class FrameSummary:
     :param num_replaced: Frames that gave way to a newer one, since the start.
     :param mean_confidence: Mean probability of the labels, 0 to 1.
     :param mean_entropy: Mean entropy of the network's output, nats.
-    :param entropy_trend: That divided by its mean over the model's first frames: above 1 the
-        network is less certain than it was.
+    :param unusual_share: Share of the newest frames that are unlike what the network was
+        trained for, 0 to 1.
+    :param is_shifted: Whether these are so many that the camera shows something else
+        (`ShiftDetector`); None if it is not known, for want of a reference or of answers lately.
     """
 
     silent_s: float
@@ -54,7 +57,8 @@ class FrameSummary:
     num_replaced: int
     mean_confidence: float
     mean_entropy: float
-    entropy_trend: float
+    unusual_share: float
+    is_shifted: bool | None
 
 
 class FrameStatistics:
@@ -77,7 +81,8 @@ class FrameStatistics:
         self._bad: deque[float] = deque()
         self._answers: deque[_Answer] = deque()
         self._num_bad = self._num_replaced = 0
-        self._first_entropies: list[float] = []
+        self._model: object = None
+        self._detector: ShiftDetector | None = None
 
     def receive(self) -> None:
         """Count a frame that came."""
@@ -99,24 +104,30 @@ class FrameStatistics:
             self._bad.append(self._clock())
             self._trim()
 
-    def answer(self, *, latency_s: float, confidence: float, entropy: float) -> None:
+    def answer(self, model: object, description: FrameDescription, *, latency_s: float) -> None:
         """
         Count a frame that was answered.
 
-        :param latency_s: Seconds from its stamp; NaN if the stamp tells nothing.
-        :param confidence: Mean probability of its labels, 0 to 1.
-        :param entropy: Mean entropy, nats.
+        :param model: What answered it; an answer of the model before tells of no shift.
+        :param description: The answer.
+        :param latency_s: Seconds from the frame's stamp; NaN if the stamp tells nothing.
         """
         with self._lock:
-            self._answers.append(_Answer(self._clock(), latency_s, confidence, entropy))
-            if len(self._first_entropies) < BASELINE_FRAMES:
-                self._first_entropies.append(entropy)
+            self._answers.append(_Answer(
+                self._clock(), latency_s, description.confidence, description.entropy))
+            if self._detector is not None and model is self._model:
+                self._detector.update(description)
             self._trim()
 
-    def new_model(self) -> None:
-        """Forget how certain the network was: another one answers from now on."""
+    def new_model(self, model: object, detector: ShiftDetector | None) -> None:
+        """
+        Take it that another model answers from now on.
+
+        :param model: The model.
+        :param detector: Knows what it was trained for; None if that is not known.
+        """
         with self._lock:
-            self._first_entropies.clear()
+            self._model, self._detector = model, detector
 
     def summary(self) -> FrameSummary:
         """Return the numbers as they are now."""
@@ -127,9 +138,7 @@ class FrameStatistics:
             latencies = sorted(
                 answer.latency_s for answer in self._answers
                 if not math.isnan(answer.latency_s))
-            entropy = _mean([answer.entropy for answer in self._answers])
-            baseline = _mean(self._first_entropies)
-            is_known = len(self._first_entropies) == BASELINE_FRAMES and baseline > 0
+            detector = self._detector if self._answers else None
             return FrameSummary(
                 silent_s=now - self._last_s, has_frames=self._has_frames,
                 input_rate=len(self._received) / span, output_rate=len(self._answers) / span,
@@ -138,8 +147,9 @@ class FrameStatistics:
                 num_bad=self._num_bad, num_bad_lately=len(self._bad),
                 num_replaced=self._num_replaced,
                 mean_confidence=_mean([answer.confidence for answer in self._answers]),
-                mean_entropy=entropy,
-                entropy_trend=entropy / baseline if is_known else math.nan)
+                mean_entropy=_mean([answer.entropy for answer in self._answers]),
+                unusual_share=detector.share if detector else math.nan,
+                is_shifted=detector.is_shifted if detector else None)
 
     def _trim(self) -> None:
         oldest = self._clock() - self._window_s

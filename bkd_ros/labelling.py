@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Sequence
 
 from bkd_core.errors import InputError
@@ -98,9 +98,7 @@ def _whole(
     if result.confidence is not None:
         confidence = np.zeros(size, np.uint8)
         confidence[part] = result.confidence
-    return Segmentation(
-        labels=labels, confidence=confidence, mean_entropy=result.mean_entropy,
-        mean_confidence=result.mean_confidence)
+    return replace(result, labels=labels, confidence=confidence)
 
 
 def region_of_interest(shares: list[float]) -> tuple[float, float, float, float]:

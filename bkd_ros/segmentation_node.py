@@ -27,7 +27,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from bkd_core.adaptation import begin_versions, ModelVersions
+from bkd_core.adaptation import begin_versions, ModelVersions, ShiftDetector, ShiftReference
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_ros import parameters
@@ -82,6 +82,7 @@ class SegmentationNode(LifecycleNode):
         self._is_constructed = False
         self._worker: LatestFrameWorker[Camera, Image | CompressedImage] | None = None
         self._cameras: dict[str, Camera] = {}
+        self._reference: tuple[Segmenter | None, ShiftReference | None] = None, None
         self._label_info: LabelInfoPublisher | None = None
         self._diagnostics: DiagnosticsPublisher | None = None
         self._slot = ModelSlot(self._load, on_swap=self._on_swap)
@@ -190,6 +191,7 @@ class SegmentationNode(LifecycleNode):
                 self, topic, is_compressed=self._values['image_transport'] == 'compressed',
                 prefix='~' if len(topics) == 1 else f'~/{name}', on_frame=self._on_frame)
             self._cameras[name] = camera
+            self._watch_for_shift(camera)
             segmenter = self._slot.current
             self.get_logger().info(
                 f"labels {camera.topic} with model '{segmenter.spec.name}' "
@@ -227,10 +229,23 @@ class SegmentationNode(LifecycleNode):
         """Tell what the labels mean from now on; called from several threads."""
         self._batches.reset()
         self._follower.on_swap(segmenter)
+        self._reference = segmenter, self._read_reference(segmenter)
         for camera in list(self._cameras.values()):
-            camera.statistics.new_model()
+            self._watch_for_shift(camera)
         if self.context.ok():
             self._label_info.publish(segmenter)
+
+    def _read_reference(self, segmenter: Segmenter) -> ShiftReference | None:
+        try:
+            return ShiftReference.read(
+                segmenter.directory, num_classes=segmenter.label_space.num_classes)
+        except InputError as error:
+            self.get_logger().warning(f'no shift of a camera will be noticed: {error}')
+            return None
+
+    def _watch_for_shift(self, camera: Camera) -> None:
+        segmenter, reference = self._reference
+        camera.statistics.new_model(segmenter, reference and ShiftDetector(reference))
 
     def _on_frame(self, camera: Camera, message: Image | CompressedImage) -> None:
         """Hand a frame over; the network runs in the worker's thread."""

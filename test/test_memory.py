@@ -187,7 +187,7 @@ def answers(labels, confidence):
     def segment(frame, with_confidence=True):
         return Segmentation(
             labels=np.array(labels, np.uint8), confidence=np.array(confidence, np.uint8),
-            mean_entropy=0.0, mean_confidence=0.0)
+            mean_entropy=0.0, mean_confidence=0.0, mean_logits=np.zeros(4, np.float32))
     return segment
 
 

@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 import re
 
+from bkd_core.adaptation.shift import ShiftSettings
 from fixtures_models import write_tiny_model
 import pytest
 
@@ -117,6 +118,8 @@ def test_the_launch_arguments_are_those_of_the_launch_file(name):
 def test_the_thresholds_of_the_diagnostics_are_those_of_the_code():
     assert diagnostics.MAX_LATENCY_S == 1 and 'is above 1 s;' in PAGE
     assert diagnostics.MAX_BAD_SHARE == 0.5 and 'more than half of its frames' in PAGE
-    assert diagnostics.MAX_ENTROPY_TREND == 1.5 and 'above 1.5 times' in PAGE
-    assert frame_statistics.BASELINE_FRAMES == 100 and 'first 100 frames' in PAGE
+    settings = ShiftSettings()
+    assert (settings.window, settings.min_share) == (20, 0.5)
+    assert 'half of its newest 20 frames' in PAGE
+    assert settings.quantile == 0.95 and '95 of 100' in PAGE
     assert frame_statistics.WINDOW_S == 10 and 'over the last ten\nseconds' in PAGE

@@ -56,7 +56,8 @@ class FakeCamera:
         self.publishers = {
             name: SimpleNamespace(publish=lambda message, name=name: self.keep(name, message))
             for name in IMAGE_OUTPUTS}
-        self.statistics = SimpleNamespace(answer=lambda **values: self.answers.append(values))
+        self.statistics = SimpleNamespace(
+            answer=lambda *values, latency_s: self.answers.append((*values, latency_s)))
         self._wanted = set(wanted)
 
     def keep(self, name, message):
@@ -107,9 +108,9 @@ def test_all_waiting_frames_are_labelled_in_one_pass(tmp_path):
     bench.run(cameras, [3, 1, 4, 2])
     assert bench.runtime.passes == [4]
     assert labels_of(cameras) == [[3], [1], [4], [2]]
-    assert all(camera.answers[0]['latency_s'] == 0.25 for camera in cameras)
+    assert all(camera.answers[0][2] == 0.25 for camera in cameras)
     assert bench.answered == [
-        (bench.segmenter, camera, camera.answers[0]['entropy']) for camera in cameras]
+        (bench.segmenter, camera, camera.answers[0][1].entropy) for camera in cameras]
 
 
 def test_only_who_subscribes_to_the_confidence_gets_it(tmp_path):

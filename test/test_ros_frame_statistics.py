@@ -7,7 +7,10 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
-from bkd_ros.frame_statistics import BASELINE_FRAMES, FrameStatistics, percentile
+from bkd_core.adaptation import ShiftDetector
+from bkd_core.evaluation import FrameDescription, ShiftReference
+from bkd_ros.frame_statistics import FrameStatistics, percentile
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
@@ -15,6 +18,7 @@ pytest.importorskip('rclpy')
 from bkd_ros.diagnostics import (  # noqa: E402
     camera_status,
     ERROR,
+    is_shifted,
     model_status,
     ModelState,
     OK,
@@ -43,10 +47,22 @@ def statistics(clock):
     return FrameStatistics(window_s=10.0, clock=clock)
 
 
-def answer(statistics, *, latency_s=0.1, confidence=0.9, entropy=0.5, times=1):
+def described(*, confidence=0.9, entropy=0.5):
+    """Return the network's answer to a frame."""
+    return FrameDescription(
+        entropy=entropy, confidence=confidence, mean_logits=np.array([1.0, 2.0]))
+
+
+def answer(statistics, *, latency_s=0.1, model='student', times=1, **changes):
     for _ in range(times):
         statistics.receive()
-        statistics.answer(latency_s=latency_s, confidence=confidence, entropy=entropy)
+        statistics.answer(model, described(**changes), latency_s=latency_s)
+
+
+def detector():
+    """Return what knows a network whose entropy was from 0.4 to 0.6 nats."""
+    return ShiftDetector(ShiftReference.of(
+        [described(entropy=0.4), described(entropy=0.5), described(entropy=0.6)]))
 
 
 def test_rates_are_those_of_the_window(statistics, clock):
@@ -84,16 +100,36 @@ def test_unknown_latencies_do_not_count(statistics, clock):
     assert (summary.latency_p50_s, summary.latency_p95_s) == (0.2, 0.4)
 
 
-def test_the_entropys_trend_is_relative_to_the_models_first_frames(statistics, clock):
-    clock.now += 1
-    answer(statistics, entropy=0.5, times=BASELINE_FRAMES - 1)
-    assert math.isnan(statistics.summary().entropy_trend)
-    answer(statistics, entropy=0.5)
-    clock.now += 20
-    answer(statistics, entropy=1.0, times=3)
-    assert statistics.summary().entropy_trend == pytest.approx(2)
-    statistics.new_model()
-    assert math.isnan(statistics.summary().entropy_trend)
+def test_a_shift_is_one_from_what_the_model_was_trained_for(statistics, clock):
+    answer(statistics, times=20)
+    assert statistics.summary().is_shifted is None
+    statistics.new_model('student', detector())
+    answer(statistics, entropy=1.0, times=19)  # from the first frame on
+    assert statistics.summary().is_shifted is False
+    answer(statistics, entropy=1.0)
+    assert statistics.summary().is_shifted is True
+    assert statistics.summary().unusual_share == 1
+    answer(statistics, entropy=0.5, times=11)
+    assert statistics.summary().is_shifted is False
+    assert statistics.summary().unusual_share == pytest.approx(9 / 20)
+
+
+def test_answers_of_the_model_before_tell_of_no_shift(statistics, clock):
+    statistics.new_model('next', detector())
+    answer(statistics, entropy=1.0, model='student', times=20)
+    assert statistics.summary().unusual_share == 0
+    answer(statistics, entropy=1.0, model='next', times=20)
+    assert statistics.summary().is_shifted
+    statistics.new_model('unknown', None)
+    assert statistics.summary().is_shifted is None
+    assert math.isnan(statistics.summary().unusual_share)
+
+
+def test_without_answers_lately_a_shift_is_not_known(statistics, clock):
+    statistics.new_model('student', detector())
+    answer(statistics, entropy=1.0, times=20)
+    clock.now += 11
+    assert statistics.summary().is_shifted is None
 
 
 def status(statistics, **changes):
@@ -124,14 +160,15 @@ def test_bad_frames_warn_and_most_of_them_are_an_error(statistics, clock):
     assert status(statistics).level == ERROR
 
 
-def test_late_labels_and_a_doubting_network_warn(statistics, clock):
+def test_late_labels_and_a_shift_warn(statistics, clock):
     answer(statistics, latency_s=1.2)
     assert status(statistics).level == WARN and '1.2 s late' in status(statistics).message
     clock.now += 20
-    answer(statistics, times=BASELINE_FRAMES)
-    clock.now += 20
-    answer(statistics, entropy=0.8)
-    assert status(statistics).level == WARN and 'less certain' in status(statistics).message
+    assert is_shifted(status(statistics)) is False
+    statistics.new_model('student', detector())
+    answer(statistics, entropy=0.8, times=20)
+    assert status(statistics).level == WARN and 'something else' in status(statistics).message
+    assert is_shifted(status(statistics))
     assert status(statistics, is_enabled=False).level == OK
 
 

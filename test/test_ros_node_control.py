@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from bkd_core.evaluation import measure_reference  # noqa: E402
 from bkd_core.inference import Segmenter  # noqa: E402
 from bkd_core.inference.runtimes import RUNTIMES  # noqa: E402
 from bkd_core.labels import get_label_space  # noqa: E402
@@ -19,6 +20,7 @@ from bkd_core.model_directory import file_hash  # noqa: E402
 from bkd_core.visualization import colorize  # noqa: E402
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import image_to_rgb, rgb_to_image  # noqa: E402
+from bkd_ros.diagnostics import SHIFTED  # noqa: E402
 from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
@@ -200,6 +202,52 @@ def test_diagnostics_tell_of_both_cameras_and_the_model(two, model):
     assert 0 < float(values['mean confidence']) <= 1
     # The stamps lie decades in the past: the labels are late, and that is said.
     assert front.level == DiagnosticStatus.WARN and 'late' in front.message
+
+
+class Painted:
+    """The frames that a model was trained for."""
+
+    def __len__(self):
+        return 20
+
+    def image(self, index):
+        """Return (H, W, 3) uint8 RGB."""
+        return painted(seed=index)
+
+
+def test_a_camera_that_shows_something_else_than_the_training_is_warned_of(tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    measure_reference(Segmenter.load(model), Painted()).write(model)
+    arguments = ('-r', '__ns:=/odd', *parameter('model', model))
+    with node_process('segmentation_node', tmp_path / 'node.log', *arguments) as node, (
+            probe()) as ears:
+        node.wait_for('labels /odd/image')
+        remote = Remote(ears, '/odd')
+        labels = ears.subscribe(Image, '/odd/segmentation_node/labels', OUTPUT_QOS)
+        camera = ears.publisher(Image, '/odd/image', INPUT_QOS)
+        arrays = ears.subscribe(DiagnosticArray, '/diagnostics', 10)
+        remote.header = lambda: Header(stamp=ears.node.get_clock().now().to_msg())
+
+        def show(frames):
+            for frame in frames:
+                remote.answer(camera, frame, labels)
+            arrays.clear()
+            ears.wait_until(lambda: own(), 'a diagnosis')
+            return own()[-1], {pair.key: pair.value for pair in own()[-1].values}[SHIFTED]
+
+        def own():
+            return [status for array in list(arrays) for status in array.status
+                    if status.name == 'odd/segmentation_node: camera /odd/image']
+        assert show(painted(seed=seed) for seed in range(20, 45))[1] == 'no'
+        blue = np.full((96, 128, 3), (0, 0, 255), np.uint8)
+        status, is_shifted = show([blue] * 20)
+        assert (status.level, is_shifted) == (DiagnosticStatus.WARN, 'yes')
+        assert status.message == 'it shows something else than what the model was trained for'
+        (model / 'shift.json').unlink()
+        assert remote.call(Trigger, 'reload').success
+        node.wait_for('no shift of a camera will be noticed: ')
+        status, is_shifted = show([blue])
+        assert (status.level, is_shifted) == (DiagnosticStatus.OK, 'not known')
 
 
 def test_another_model_takes_over_and_is_rolled_back(two, tmp_path):

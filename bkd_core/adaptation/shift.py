@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from bkd_core.errors import InputError, unknown_name
-from bkd_core.evaluation import FrameDescription, ShiftReference, STATISTICS
+from bkd_core.errors import InputError
+from bkd_core.evaluation import FrameDescription, ShiftReference
 import numpy as np
+
+_SMALLEST_THRESHOLD = 1e-9  # of a network that is sure of everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +19,21 @@ class ShiftSettings:
     """
     When the frames of a window count as shifted.
 
-    :param statistic: One of `bkd_core.evaluation.STATISTICS`.
-    :param quantile: A frame is unusual if its score is above this quantile of the reference's.
+    :param quantile: A frame is unusual if any of its scores is above this quantile of the
+        reference's: a network may doubt what it sees, or be sure of it for strange reasons.
     :param window: Number of the newest frames that are looked at.
     :param min_share: They are shifted if this share of them is unusual. Without a shift,
-        1 - `quantile` of independent frames are; frames of a video depend on each other, and
-        unseen ones are less certain than those of the training, so the distance is large.
+        1 - `quantile` of independent frames are, by each score; frames of a video depend on
+        each other, and unseen ones are less certain than those of the training, so the distance
+        is large.
     """
 
-    statistic: str = 'entropy'
     quantile: float = 0.95
     window: int = 20
     min_share: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check name and ranges."""
-        if self.statistic not in STATISTICS:
-            raise unknown_name('statistic of the shift', self.statistic, STATISTICS)
+        """Check the ranges."""
         for name, is_right, expected in (
                 ('quantile', 0 < self.quantile < 1, 'between 0 and 1'),
                 ('window', self.window >= 1, 'at least 1'),
@@ -50,10 +50,13 @@ class ShiftDetector:
     :param settings: When it counts as a shift.
     """
 
-    def __init__(self, reference: ShiftReference, settings: ShiftSettings) -> None:
+    def __init__(
+        self, reference: ShiftReference, settings: ShiftSettings = ShiftSettings(),
+    ) -> None:
         self.settings = settings
-        self.threshold = float(np.quantile(
-            reference.scores[settings.statistic], settings.quantile))
+        self.thresholds = {
+            name: max(float(np.quantile(scores, settings.quantile)), _SMALLEST_THRESHOLD)
+            for name, scores in reference.scores.items()}
         self._reference = reference
         self._unusual: deque[bool] = deque(maxlen=settings.window)
 
@@ -63,9 +66,17 @@ class ShiftDetector:
 
         :param description: The network's answer to the frame.
         """
-        score = self._reference.score(description)[self.settings.statistic]
-        self._unusual.append(not score <= self.threshold)  # NaN is unusual, too
+        self._unusual.append(not self.strangeness(description) <= 1)  # NaN is unusual, too
         return self.is_shifted
+
+    def strangeness(self, description: FrameDescription) -> float:
+        """
+        Return the largest of a frame's scores, relative to its threshold: above 1 is unusual.
+
+        :param description: The network's answer to the frame.
+        """
+        scores = self._reference.score(description)
+        return float(np.max([scores[name] / limit for name, limit in self.thresholds.items()]))
 
     @property
     def share(self) -> float:

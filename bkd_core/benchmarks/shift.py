@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any, Sequence
@@ -27,6 +28,7 @@ from bkd_core.inference import Segmenter
 from bkd_core.progress import progress_bar
 import numpy as np
 
+TOGETHER = 'together'
 # Continuous video by day that no training saw, and the other light of the same camera.
 USUAL = DataConfig(
     name='camvid', root='camvid', options={'split': 'val', 'has_labels': False})
@@ -72,7 +74,8 @@ def measure_model(model: str, data_root: Path | None) -> dict[str, Any]:
         'frames': {'reference': len(reference.scores[STATISTICS[0]]),
                    'usual': len(usual), 'shifted': len(shifted)},
         'statistics': {
-            name: score_statistic(reference, usual, shifted, name) for name in STATISTICS}}
+            TOGETHER: score(reference, usual, shifted),
+            **{name: score(only(reference, name), usual, shifted) for name in STATISTICS}}}
 
 
 def reference_of(
@@ -87,7 +90,7 @@ def reference_of(
     :param data_root: Folder that the data sets' roots are relative to.
     """
     if (directory / REFERENCE).exists():
-        return ShiftReference.read(directory)
+        return ShiftReference.read(directory, num_classes=segmenter.label_space.num_classes)
     return measure_reference(segmenter, open_dataset(trained_for(config), data_root))
 
 
@@ -109,57 +112,47 @@ def describe(
     return descriptions
 
 
-def score_statistic(
-    reference: ShiftReference, usual: Sequence[FrameDescription],
-    shifted: Sequence[FrameDescription], name: str,
-) -> dict[str, Any]:
+def only(reference: ShiftReference, name: str) -> ShiftReference:
     """
-    Return how well one statistic tells two sequences apart, frame by frame and by window.
+    Return a reference by which a detector looks at one statistic alone.
 
     :param reference: The model's.
-    :param usual: Answers to a sequence without a shift.
-    :param shifted: Answers to one with a shift.
     :param name: One of `STATISTICS`.
     """
-    scores = [
-        [reference.score(item)[name] for item in items] for items in (usual, shifted)]
-    settings = ShiftSettings(statistic=name)
-    windows = [alarms(reference, items, settings) for items in (usual, shifted)]
+    return replace(reference, scores={name: reference.scores[name]})
+
+
+def score(
+    reference: ShiftReference, usual: Sequence[FrameDescription],
+    shifted: Sequence[FrameDescription],
+) -> dict[str, Any]:
+    """
+    Return how well a detector tells two sequences apart, frame by frame and by window.
+
+    :param reference: What it knows.
+    :param usual: Answers to a sequence without a shift, in the order of time.
+    :param shifted: Answers to one with a shift.
+    """
+    detector = ShiftDetector(reference)
+    scores = [[detector.strangeness(item) for item in items] for items in (usual, shifted)]
+    shares = [float(np.mean([not value <= 1 for value in values])) for values in scores]
+    windows = [alarms(reference, items) for items in (usual, shifted)]
     return {
-        'auc': area_under_curve(*scores),
-        'threshold': ShiftDetector(reference, settings).threshold,
-        'unusual_usual': unusual_share(reference, scores[0], settings),
-        'unusual_shifted': unusual_share(reference, scores[1], settings),
+        'auc': area_under_curve(*scores), 'thresholds': detector.thresholds,
+        'unusual_usual': shares[0], 'unusual_shifted': shares[1],
         'alarms_usual': sum(windows[0]), 'windows_usual': len(windows[0]),
         'alarms_shifted': sum(windows[1]), 'windows_shifted': len(windows[1])}
 
 
-def alarms(
-    reference: ShiftReference, frames: Sequence[FrameDescription], settings: ShiftSettings,
-) -> list[bool]:
+def alarms(reference: ShiftReference, frames: Sequence[FrameDescription]) -> list[bool]:
     """
     Return for each full window of a sequence whether it counts as shifted.
 
-    :param reference: The model's.
+    :param reference: What the detector knows.
     :param frames: Answers, in the order of time.
-    :param settings: When it counts.
     """
-    detector = ShiftDetector(reference, settings)
-    return [detector.update(item) for item in frames][settings.window - 1:]
-
-
-def unusual_share(
-    reference: ShiftReference, scores: Sequence[float], settings: ShiftSettings,
-) -> float:
-    """
-    Return the share of frames above the detector's threshold.
-
-    :param reference: The model's.
-    :param scores: Of the frames.
-    :param settings: The detector's.
-    """
-    threshold = ShiftDetector(reference, settings).threshold
-    return float(np.mean([score > threshold for score in scores]))
+    detector = ShiftDetector(reference)
+    return [detector.update(item) for item in frames][detector.settings.window - 1:]
 
 
 def area_under_curve(negative: Sequence[float], positive: Sequence[float]) -> float:
@@ -189,7 +182,8 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
         'frames at dusk, from another drive. AUC: '
         'area under the ROC curve over single frames. Unusual: share of the frames above the '
         f'{100 * settings.quantile:g} % quantile of the reference, which is at most 100 frames '
-        'of the training. Alarms: windows of '
+        'of the training; by all statistics together, above it by any of them, which is what '
+        '`segmentation_node` goes by. Alarms: windows of '
         f'{settings.window} frames of which {100 * settings.min_share:g} % are unusual, of all '
         'windows.', '',
         '| model | statistic | AUC | unusual by day | unusual at dusk | false alarms by day | '

@@ -3,8 +3,9 @@
 """
 What a network's answers look like on the frames that it was trained for.
 
-Kept in the model directory as `shift.json`, so that a running network can tell when its camera
-shows something else. Everything follows from the logits of single frames, without labels.
+Kept in the model directory as `shift.json`, so that segmentation_node can tell when its camera
+shows something else. Everything follows from the logits of single frames, without labels, and
+is at hand wherever a frame was labelled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 REFERENCE = 'shift.json'
 # By each of them a frame has a score that is higher the less it is like the reference.
-STATISTICS = ('entropy', 'doubt', 'weakness', 'logit_distance', 'class_distance')
+STATISTICS = ('entropy', 'doubt', 'logit_distance')
 MAX_FRAMES = 100
 _FORMAT = 1
 _DIGITS = 5
@@ -52,17 +53,13 @@ class FrameDescription:
 
     :param entropy: Mean Shannon entropy of the pixels, nats.
     :param confidence: Mean probability of their likeliest class, 0 to 1.
-    :param energy: Mean log-sum-exp of their logits (Liu et al. 2020, "Energy-based
-        Out-of-distribution Detection", https://arxiv.org/abs/2010.03759).
-    :param mean_logits: (C,), mean of each class's logits.
-    :param class_shares: (C,), mean of each class's probabilities.
+    :param mean_logits: (C,), mean of each class's logits: what the network's features say of
+        the whole frame.
     """
 
     entropy: float
     confidence: float
-    energy: float
     mean_logits: np.ndarray
-    class_shares: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +69,11 @@ class ShiftReference:
 
     :param mean_logits: (C,), mean over the frames.
     :param logit_spread: (C,), standard deviation over the frames.
-    :param class_shares: (C,), mean over the frames.
     :param scores: By statistic, the scores of the frames themselves, ascending.
     """
 
     mean_logits: np.ndarray
     logit_spread: np.ndarray
-    class_shares: np.ndarray
     scores: dict[str, list[float]]
 
     @classmethod
@@ -96,7 +91,6 @@ class ShiftReference:
         reference = cls(
             mean_logits=logits.mean(axis=0),
             logit_spread=np.maximum(logits.std(axis=0), _SMALLEST_SPREAD),
-            class_shares=np.stack([item.class_shares for item in descriptions]).mean(axis=0),
             scores={})
         scores = [reference.score(item) for item in descriptions]
         for name in STATISTICS:
@@ -108,17 +102,14 @@ class ShiftReference:
         Return how unlike the reference a frame is, by each of `STATISTICS`.
 
         :param description: The frame.
-        :return: Entropy in nats; doubt, 1 - confidence; weakness, the negative energy; the
-            logits' distance in standard deviations, root mean square over the classes; the
-            class shares' distance, their Jensen-Shannon divergence in nats.
+        :return: Entropy in nats; doubt, 1 - confidence; the logits' distance in standard
+            deviations, root mean square over the classes.
         """
         deviations = (description.mean_logits - self.mean_logits) / self.logit_spread
         return {
             'entropy': description.entropy,
             'doubt': 1 - description.confidence,
-            'weakness': -description.energy,
-            'logit_distance': float(np.sqrt((deviations ** 2).mean())),
-            'class_distance': jensen_shannon(description.class_shares, self.class_shares)}
+            'logit_distance': float(np.sqrt((deviations ** 2).mean()))}
 
     def write(self, directory: Path) -> None:
         """
@@ -128,7 +119,7 @@ class ShiftReference:
         """
         vectors = {
             name: np.round(getattr(self, name).astype(float), _DIGITS).tolist()
-            for name in ('mean_logits', 'logit_spread', 'class_shares')}
+            for name in ('mean_logits', 'logit_spread')}
         scores = {
             name: [round(value, _DIGITS) for value in values]
             for name, values in self.scores.items()}
@@ -136,19 +127,20 @@ class ShiftReference:
             {'format_version': _FORMAT, **vectors, 'scores': scores}, indent=None))
 
     @classmethod
-    def read(cls, directory: Path) -> ShiftReference:
+    def read(cls, directory: Path, *, num_classes: int) -> ShiftReference:
         """
         Read it from a model directory.
 
         :param directory: The model directory.
-        :raises InputError: If the file is missing or damaged.
+        :param num_classes: Of the model.
+        :raises InputError: If the file is missing, damaged or of another model.
         """
         path = Path(directory) / REFERENCE
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
             reference = cls(
                 **{name: np.array(values[name], float)
-                   for name in ('mean_logits', 'logit_spread', 'class_shares')},
+                   for name in ('mean_logits', 'logit_spread')},
                 scores={name: sorted(map(float, values['scores'][name])) for name in STATISTICS})
         except FileNotFoundError as error:
             raise InputError(
@@ -158,6 +150,11 @@ class ShiftReference:
             raise InputError(f'{path}: damaged ({error!r})') from error
         if not all(len(reference.scores[name]) >= 2 for name in STATISTICS):
             raise InputError(f'{path}: damaged (fewer than 2 frames)')
+        shapes = {reference.mean_logits.shape, reference.logit_spread.shape}
+        if shapes != {(num_classes,)}:
+            raise InputError(
+                f'{path}: expected {num_classes} classes, as the model has; got '
+                f'{len(reference.mean_logits)}. Is it of another model?')
         return reference
 
 
@@ -175,8 +172,7 @@ def describe_frame(logits: np.ndarray) -> FrameDescription:
     entropy = np.log(total) - (probabilities * shifted).sum(axis=0)
     return FrameDescription(
         entropy=float(entropy.mean()), confidence=float((1 / total).mean()),
-        energy=float((largest + np.log(total)).mean()),
-        mean_logits=logits.mean(axis=(1, 2)), class_shares=probabilities.mean(axis=(1, 2)))
+        mean_logits=logits.mean(axis=(1, 2)))
 
 
 def measure_reference(
@@ -195,19 +191,3 @@ def measure_reference(
         descriptions.append(describe_frame(segmenter.logits(frames.image(index))))
         progress(len(descriptions))
     return ShiftReference.of(descriptions)
-
-
-def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
-    """
-    Return the Jensen-Shannon divergence of two distributions (Lin 1991), in nats.
-
-    :param first: (C,), non-negative, with the sum 1.
-    :param second: The same.
-    :return: 0 if they are equal, log 2 if they have nothing in common.
-    """
-    middle = (first + second) / 2
-    total = 0.0
-    for part in (first, second):
-        present = part > 0
-        total += float((part[present] * np.log(part[present] / middle[present])).sum()) / 2
-    return max(0.0, total)

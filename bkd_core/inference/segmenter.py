@@ -36,12 +36,14 @@ class Segmentation:
         was not asked for.
     :param mean_entropy: Mean entropy of the network's own output pixels, in nats.
     :param mean_confidence: Mean probability of their likeliest class, 0 to 1.
+    :param mean_logits: (C,) float32, mean of each class's logits over them.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     mean_entropy: float
     mean_confidence: float
+    mean_logits: np.ndarray
 
 
 class Segmenter:
@@ -222,7 +224,8 @@ def segmentation_of(
         logits, height, width, with_confidence=with_confidence)
     entropy, certainty = mean_certainty(logits)
     return Segmentation(
-        labels=labels, confidence=confidence, mean_entropy=entropy, mean_confidence=certainty)
+        labels=labels, confidence=confidence, mean_entropy=entropy, mean_confidence=certainty,
+        mean_logits=logits.mean(axis=(1, 2)))
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -83,7 +83,8 @@ class Tent:
         confidence, labels = sized[0].max(0)
         return Segmentation(
             labels=labels.byte().numpy(), confidence=(255 * confidence).round().byte().numpy(),
-            mean_entropy=uncertainty, mean_confidence=log_p.max(1).values.exp().mean().item())
+            mean_entropy=uncertainty, mean_confidence=log_p.max(1).values.exp().mean().item(),
+            mean_logits=log_p[0].mean((1, 2)).numpy())
 
     def state(self) -> dict[str, Tensor]:
         """Return all that steps change: what is learnt and the optimizer's averages of it."""
