@@ -127,12 +127,7 @@ class VersionFollower:
             except (InputError, OSError) as error:
                 done(False, str(error))
                 return
-            previous = self._slot.previous
-            if previous is not None and previous.directory == version.directory:
-                self._slot.rollback()
-                done(True, '')
-            else:
-                self._slot.swap(str(versions.folder), lambda fault: done(not fault, fault))
+            self._serve(version.directory, lambda fault: done(not fault, fault))
         self._going_back = threading.Thread(target=run, name='going_back', daemon=True)
         self._going_back.start()
 
@@ -167,7 +162,8 @@ class VersionFollower:
 
     def _follow(self) -> None:
         folder = self.folder
-        if folder is None:
+        # What is being loaded takes over, whatever the pointer says by then: look afterwards.
+        if folder is None or self._slot.is_loading:
             return
         try:
             status = os.stat(folder / model_directory.POINTER)
@@ -180,8 +176,17 @@ class VersionFollower:
             self._node.get_logger().error(str(error), throttle_duration_sec=RETRY_S)
             return
         if self._slot.current.directory != folder / name:
-            self._node.get_logger().info(f'version {name} is in use now; loading it')
-            self._slot.swap(str(folder), self._report)
+            self._serve(folder / name, self._report)
+
+    def _serve(self, directory: Path, done: Callable[[str], None]) -> None:
+        """Let the version in use serve, at once if it did just before."""
+        previous = self._slot.previous
+        if previous is not None and previous.directory == directory:
+            self._slot.rollback()
+            done('')
+        else:
+            self._node.get_logger().info(f'loading version {directory.name}')
+            self._slot.swap(str(directory.parent), done)
 
     def _report(self, fault: str) -> None:
         if fault:

@@ -118,7 +118,7 @@ def test_a_camera_is_collected_adapted_to_and_labelled_by_the_new_student(tmp_pa
         assert version.number == 2
         assert (version.directory / 'report.html').is_file()
         output = running['segmentation_node'].output
-        drive.go_on(lambda: f'version {version.name} is in use now' in output(), 'the new student')
+        drive.go_on(lambda: f'version {version.name} took over' in output(), 'the new student')
         end = len(drive.sent) + 16
         drive.go_on(lambda: len(drive.labels) >= end, 'frames for the trial')
     # No frame was lost, not at the swap either, and the new student passed its trial.

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import threading
 import time
 from types import SimpleNamespace
 
 from bkd_core.adaptation import ModelVersions
 from bkd_core.adaptation.versions import BY_A_PERSON
-from bkd_core.model_directory import ONNX, read_spec, write_spec
+from bkd_core.model_directory import ONNX, read_spec, resolve, write_spec
 from fixtures_models import write_tiny_model
 import numpy as np
 import onnx
@@ -22,10 +23,11 @@ pytest.importorskip('rclpy')
 
 from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
+from bkd_ros.model_slot import ModelSlot  # noqa: E402
 from bkd_ros.parameters import SEGMENTATION  # noqa: E402
 from bkd_ros.version_follower import VersionFollower  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from fixtures_ros import node_process, parameter, probe  # noqa: E402
+from fixtures_ros import node_process, parameter, probe, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -150,7 +152,7 @@ def test_a_new_version_is_picked_up_at_once_and_no_frame_is_lost(start, models):
     robot.film_frames(FRAMES)
     new = robot.add(models('second'))
     changed = time.monotonic()
-    robot.film(lambda: f'version {new.name} is in use now' in robot.node.output(), 'the pick-up')
+    robot.film(lambda: f'version {new.name} took over' in robot.node.output(), 'the pick-up')
     assert time.monotonic() - changed < PICK_UP_S
     robot.film(lambda: robot.served() == 2, 'the second version')
     robot.film_frames(FRAMES + 1)
@@ -210,24 +212,93 @@ def writing(versions):
         yield
 
 
-def test_who_wants_to_go_back_while_the_node_does_is_refused(tmp_path, models):
-    versions = ModelVersions(tmp_path / 'versions')
-    for name in ('first', 'second', 'third'):
+class Follower:
+    """A follower of a folder of versions whose networks load when a test lets them."""
+
+    def __init__(self, versions, **changes):
+        self.versions = versions
+        self.settings = {
+            **{name: setting.default for name, setting in SEGMENTATION.items()},
+            'versions': str(versions.folder), **changes}
+        self.log = []
+        self.let_go = threading.Semaphore(0)
+        self.slot = ModelSlot(self.load, on_swap=lambda new: self.follower.on_swap(new))
+        self.follower = VersionFollower(self.node(), self.slot)
+        self.slot.load_now(self.follower.model)
+        self.follower.open()
+
+    def node(self):
+        """Return what the follower needs of a node; `look` is what its timer calls."""
+        def log(message, **options):
+            self.log.append(message)
+
+        def create_timer(period_s, look, clock):
+            self.look = look
+        return SimpleNamespace(
+            get_parameter=lambda name: SimpleNamespace(value=self.settings[name]),
+            get_logger=lambda: SimpleNamespace(info=log, warning=log, error=log),
+            create_timer=create_timer)
+
+    def load(self, model):
+        directory = resolve(model)
+        if self.slot.current is not None:
+            assert self.let_go.acquire(timeout=30)
+        return SimpleNamespace(directory=directory)
+
+    def finish_loading(self):
+        self.let_go.release()
+        wait_until(lambda: not self.slot.is_loading, 'the end of loading')
+
+    def served(self):
+        return int(self.slot.current.directory.name[:6])
+
+
+def versions_of(folder, models, *names):
+    """Return a folder of versions, the newest of which is in use."""
+    versions = ModelVersions(folder)
+    for name in names:
         versions.use(versions.add(models(name), is_accepted=True, reason='better').name)
-    settings = {
-        **{name: setting.default for name, setting in SEGMENTATION.items()},
-        'versions': str(versions.folder)}
-    node = SimpleNamespace(
-        get_parameter=lambda name: SimpleNamespace(value=settings[name]))
-    slot = SimpleNamespace(previous=None, swap=lambda model, done: done(''))
-    follower = VersionFollower(node, slot)
+    return versions
+
+
+def test_a_pointer_that_changes_back_while_a_version_loads_is_followed(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions)
+    versions.use(versions.add(models('second'), is_accepted=True, reason='better').name)
+    robot.look()
+    assert robot.slot.is_loading
+    versions.rollback()
+    robot.look()  # the first still serves
+    robot.finish_loading()
+    assert robot.served() == 2
+    robot.look()
+    assert robot.served() == 1 and not robot.slot.is_loading
+
+
+def test_a_pointer_that_changes_on_while_a_version_loads_is_followed(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions)
+    for name in ('second', 'third'):
+        versions.use(versions.add(models(name), is_accepted=True, reason='better').name)
+        robot.look()
+    robot.finish_loading()
+    robot.look()
+    robot.finish_loading()
+    assert robot.served() == 3
+
+
+def test_who_wants_to_go_back_while_the_node_does_is_refused(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first', 'second', 'third')
+    robot = Follower(versions)
     answers = []
     with writing(versions):
         for _ in range(2):
-            follower.go_back(lambda *answer: answers.append(answer))
+            robot.follower.go_back(lambda *answer: answers.append(answer))
         assert answers == [(False, 'the node is going back already')]
-    follower.close()  # waits for the first
+    robot.follower.close()  # waits for the first
+    robot.finish_loading()
     assert answers[1:] == [(True, '')] and versions.in_use().number == 2
+    assert robot.served() == 2
 
 
 @pytest.mark.parametrize(('name', 'change', 'fault'), [
