@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -21,13 +22,13 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from bkd_ros.camera import INPUT_QOS, OUTPUT_QOS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from bkd_ros.model_slot import ModelSlot  # noqa: E402
 from bkd_ros.parameters import SEGMENTATION  # noqa: E402
 from bkd_ros.version_follower import VersionFollower  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fixtures_ros import node_process, parameter, probe, wait_until  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -35,7 +36,10 @@ from test_ros_node_control import painted, Remote  # noqa: E402
 
 FRAMES = 8
 TRIAL = parameter('trial_frames', FRAMES)
-PICK_UP_S = 2.0
+TAKE_OVER_S = 2.0
+RATE_HZ = 10.0
+DEPTH = 100
+DEEP_QOS = QoSProfile(depth=DEPTH)  # reliable
 
 
 def write_changed_model(directory, change, *, name):
@@ -70,9 +74,9 @@ class Robot(Remote):
         super().__init__(ears, namespace)
         self.node, self.versions = node, versions
         node.wait_for(f'labels {namespace}/image')
-        self.received = ears.subscribe(Image, f'{namespace}/segmentation_node/labels', OUTPUT_QOS)
+        self.received = ears.subscribe(Image, f'{namespace}/segmentation_node/labels', DEEP_QOS)
         self.diagnoses = ears.subscribe(DiagnosticArray, '/diagnostics', 10)
-        self.camera = ears.publisher(Image, f'{namespace}/image', INPUT_QOS)
+        self.camera = ears.publisher(Image, f'{namespace}/image', DEEP_QOS)
         # Until the labels are heard, frames before the first one that counts.
         first = rgb_to_image(painted(), Header(frame_id='camera'))
         ears.publish_until(self.camera, first, lambda: self.received, 'labels')
@@ -87,12 +91,15 @@ class Robot(Remote):
         """Send a frame at a time, each once the one before is answered, until a condition."""
         def step():
             if not self.sent or self.is_answered() or time.monotonic() > self.due:
-                message = rgb_to_image(painted(seed=len(self.sent)), self.header())
-                self.sent.append(message.header.stamp.sec)
-                self.camera.publish(message)
+                self.send()
                 self.due = time.monotonic() + 5.0  # it may have been lost
             return condition()
         self.ears.wait_until(step, what)
+
+    def send(self):
+        message = rgb_to_image(painted(seed=len(self.sent)), self.header())
+        self.sent.append(message.header.stamp.sec)
+        self.camera.publish(message)
 
     def is_answered(self):
         return bool(self.labels) and self.labels[-1].header.stamp.sec == self.sent[-1]
@@ -115,6 +122,34 @@ class Robot(Remote):
         """Add a version and use it, as a round does."""
         version = self.versions.add(model, is_accepted=True, reason='The gate liked it.')
         return self.versions.use(version.name)
+
+
+def deep_queues(namespace):
+    """Return the arguments by which neither frames nor labels are lost on their way."""
+    return [word for topic, side in (
+        (f'{namespace}/image', 'subscription'),
+        (f'{namespace}/segmentation_node/labels', 'publisher')) for word in (
+            *parameter(f'qos_overrides.{topic}.{side}.reliability', 'reliable'),
+            *parameter(f'qos_overrides.{topic}.{side}.depth', DEPTH))]
+
+
+@contextlib.contextmanager
+def steady_camera(robot):
+    """Send frames at a fixed rate, answered or not, until the block ends; give their stamps."""
+    ended = threading.Event()
+
+    def film():
+        due = time.monotonic()
+        while not ended.wait(max(0.0, due - time.monotonic())):
+            robot.send()
+            due += 1 / RATE_HZ
+    thread = threading.Thread(target=film)
+    thread.start()
+    try:
+        yield robot.sent
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -146,21 +181,27 @@ def start(tmp_path, models):
         context.__exit__(None, None, None)
 
 
-def test_a_new_version_is_picked_up_at_once_and_no_frame_is_lost(start, models):
-    robot = start('/follows')
+def test_a_new_version_takes_over_at_once_and_no_frame_of_a_steady_camera_is_lost(
+        start, models, tmp_path, monkeypatch):
+    # Importing Numba in the background can cost a frame on a busy machine; not what is asked here.
+    (tmp_path / 'numba.py').write_text("raise ModuleNotFoundError('no numba', name='numba')")
+    monkeypatch.setenv('PYTHONPATH', f'{tmp_path}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
+    robot = start('/follows', *deep_queues('/follows'))
     assert robot.versions.in_use().number == 1
-    robot.film_frames(FRAMES)
-    new = robot.add(models('second'))
-    changed = time.monotonic()
-    robot.film(lambda: f'version {new.name} took over' in robot.node.output(), 'the pick-up')
-    assert time.monotonic() - changed < PICK_UP_S
-    robot.film(lambda: robot.served() == 2, 'the second version')
-    robot.film_frames(FRAMES + 1)
-    robot.film(lambda: 'on trial' not in robot.model_status().message, 'the end of the trial')
+    with steady_camera(robot) as sent:
+        robot.ears.wait_until(lambda: len(robot.labels) >= FRAMES, 'frames before')
+        new = robot.add(models('second'))
+        changed = time.monotonic()
+        robot.ears.wait_until(
+            lambda: f'version {new.name} took over' in robot.node.output(), 'the take-over')
+        assert time.monotonic() - changed < TAKE_OVER_S
+        robot.ears.wait_until(lambda: robot.served() == 2, 'the diagnosis')
+        robot.ears.wait_until(
+            lambda: 'on trial' not in robot.model_status().message, 'the end of the trial')
     assert robot.model_status().level == DiagnosticStatus.OK
-    # One frame was sent at a time, so every one of them has an answer.
-    answered = [message.header.stamp.sec for message in robot.labels]
-    assert set(robot.sent[:-1]) <= set(answered) and len(set(answered)) == len(answered)
+    robot.ears.wait_until(robot.is_answered, 'the last labels')
+    # A pause longer than a frame's period at the swap would cost one.
+    assert [message.header.stamp.sec for message in robot.labels] == sent
     assert [version.state for version in robot.versions.list()] == ['accepted', 'in use']
     assert robot.node.stop() == 0 and 'Traceback' not in robot.node.output()
 
