@@ -12,7 +12,7 @@ import time
 from typing import Any, Callable
 
 from bkd_core import model_directory
-from bkd_core.adaptation import FrameScores, ModelVersions, TrialSettings, TrialWindow
+from bkd_core.adaptation import FrameScores, ModelVersions, TrialSettings, TrialWindow, Verdict
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmentation, Segmenter
 from bkd_ros.model_slot import ModelSlot
@@ -143,10 +143,12 @@ class VersionFollower:
         self._follow()
 
     def _judge(self) -> None:
-        fault = self._trial.fault()
+        verdict = self._trial.judge()
+        version, fault = verdict.version, verdict.fault
+        if verdict.is_over:
+            self._tell_end(verdict)
         if not fault or time.monotonic() < self._due_s:
             return
-        version = self._trial.on_trial
         self._failed.add(version)
 
         def done(is_served: bool, message: str) -> None:
@@ -159,6 +161,15 @@ class VersionFollower:
                     f'version {version} does worse ({fault}) but cannot be rolled back: '
                     f'{message}')
         self.go_back(done, reason=f'On trial, {fault}.', only_from=version)
+
+    def _tell_end(self, verdict: Verdict) -> None:
+        if verdict.not_compared:
+            self._node.get_logger().warning(
+                f'version {verdict.version} stays, but was not compared on '
+                f'{", ".join(verdict.not_compared)}: the version before had answered too few '
+                'frames there')
+        else:
+            self._node.get_logger().info(f'version {verdict.version} passed its trial')
 
     def _follow(self) -> None:
         folder = self.folder

@@ -87,6 +87,25 @@ class FrameScores:
             label_shares=counts / max(1, counts.sum()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """
+    What is known of the version on trial.
+
+    :param version: Its name; '' if none is on trial.
+    :param fault: What is worse about it, in a sentence; '' if nothing is, or it is too early.
+    :param is_over: Whether its trial ended now, every camera that answered having given all of
+        its frames.
+    :param not_compared: When it is over, the cameras to which the version before had answered
+        too few frames.
+    """
+
+    version: str = ''
+    fault: str = ''
+    is_over: bool = False
+    not_compared: tuple[str, ...] = ()
+
+
 class TrialWindow:
     """
     Compare versions on what a node's cameras show; may be used from several threads.
@@ -157,28 +176,33 @@ class TrialWindow:
             counts = [len(answers) for answers in self._answers.get(self._on_trial, {}).values()]
             return min(counts, default=0), self._settings.frames
 
-    def fault(self) -> str:
-        """
-        Return what is worse about the version on trial; '' if nothing is, or it is too early.
-
-        A trial is over when every camera that answered has given all of its frames.
-        """
+    def judge(self) -> Verdict:
+        """Return what is known of the version on trial; this ends a trial that is over."""
         with self._lock:
             if not self._on_trial:
-                return ''
-            new = self._answers.get(self._on_trial, {})
+                return Verdict()
+            version, new = self._on_trial, self._answers.get(self._on_trial, {})
             for camera, answers in new.items():
                 fault = self._compare(camera, list(answers))
                 if fault:
-                    return fault
-            if new and all(len(answers) >= self._settings.frames for answers in new.values()):
-                self._on_trial = ''
-            return ''
+                    return Verdict(version=version, fault=fault)
+            if not new or any(len(answers) < self._settings.frames for answers in new.values()):
+                return Verdict(version=version)
+            self._on_trial = ''
+            return Verdict(version=version, is_over=True, not_compared=tuple(
+                camera for camera in new if len(self._known(camera)) < self._first_look))
+
+    @property
+    def _first_look(self) -> int:
+        return max(1, round(_FIRST_LOOK * self._settings.frames))
+
+    def _known(self, camera: str) -> list[FrameScores]:
+        return list(self._answers.get(self._before, {}).get(camera, ()))
 
     def _compare(self, camera: str, after: list[FrameScores]) -> str:
-        known = list(self._answers.get(self._before, {}).get(camera, ()))
+        known = self._known(camera)
         count = min(len(known), len(after))
-        if count < max(1, round(_FIRST_LOOK * self._settings.frames)):
+        if count < self._first_look:
             return ''
         fault = compare(known[-count:], after[:count], self._settings)
         return f'{camera}: {fault}' if fault else ''
