@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -272,8 +273,9 @@ def writing(versions):
 class Follower:
     """A follower of a folder of versions whose networks load when a test lets them."""
 
-    def __init__(self, versions, **changes):
+    def __init__(self, versions, *, torn=(), **changes):
         self.versions = versions
+        self.torn = torn  # numbers of the versions that cannot be loaded
         self.settings = {
             **{name: setting.default for name, setting in SEGMENTATION.items()},
             'versions': str(versions.folder), **changes}
@@ -281,7 +283,7 @@ class Follower:
         self.let_go = threading.Semaphore(0)
         self.slot = ModelSlot(self.load, on_swap=lambda new: self.follower.on_swap(new))
         self.follower = VersionFollower(self.node(), self.slot)
-        self.slot.load_now(self.follower.model)
+        self.follower.load()
         self.follower.open()
 
     def node(self):
@@ -294,10 +296,15 @@ class Follower:
         return SimpleNamespace(
             get_parameter=lambda name: SimpleNamespace(value=self.settings[name]),
             get_logger=lambda: SimpleNamespace(info=log, warning=log, error=log),
+            get_fully_qualified_name=lambda: '/robot/segmentation_node',
             create_timer=create_timer)
 
     def load(self, model):
+        self.follower.on_load()
         directory = resolve(model)
+        self.loading = int(directory.name[:6])
+        if self.loading in self.torn:
+            raise ValueError('torn weights')
         if self.slot.current is not None:
             assert self.let_go.acquire(timeout=30)
         return SimpleNamespace(directory=directory)
@@ -312,6 +319,12 @@ class Follower:
             labels=np.zeros((8, 8), np.uint8), mean_entropy=entropy, mean_confidence=0.75)
         for _ in range(count):
             self.follower.on_answer(self.slot.current, '/image', answer)
+
+    def take_new(self, model):
+        """Add a version, use it, and let it take over."""
+        self.versions.use(self.versions.add(model, is_accepted=True, reason='better').name)
+        self.look()
+        self.finish_loading()
 
     def served(self):
         return int(self.slot.current.directory.name[:6])
@@ -330,7 +343,7 @@ def test_a_pointer_that_changes_back_while_a_version_loads_is_followed(tmp_path,
     robot = Follower(versions)
     versions.use(versions.add(models('second'), is_accepted=True, reason='better').name)
     robot.look()
-    assert robot.slot.is_loading
+    wait_until(lambda: robot.loading == 2, 'the loading')
     versions.rollback()
     robot.look()  # the first still serves
     robot.finish_loading()
@@ -357,15 +370,93 @@ def test_the_log_says_how_a_trial_ended(num_before, end, tmp_path, models):
     versions = versions_of(tmp_path / 'versions', models, 'first')
     robot = Follower(versions, trial_frames=FRAMES)
     robot.answer(num_before)
-    versions.use(versions.add(models('second'), is_accepted=True, reason='better').name)
-    robot.look()
-    robot.finish_loading()
+    robot.take_new(models('second'))
     robot.answer(FRAMES - 1)
     robot.look()
     assert 'took over' in robot.log[-1]
     robot.answer(1)
     robot.look()
     assert end in robot.log[-1]
+
+
+def test_a_node_that_ended_during_a_trial_goes_on_with_it(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions, trial_frames=FRAMES)
+    robot.answer(FRAMES)
+    robot.take_new(models('second'))
+    for trial_ends in (False, True):
+        robot = Follower(versions, trial_frames=FRAMES)
+        assert robot.served() == 2 and 'is on trial: 0 of 8' in robot.follower.trial
+        robot.answer(FRAMES - 1 if not trial_ends else FRAMES)
+        robot.look()
+        robot.follower.close()
+    assert 'passed its trial' in robot.log[-1]
+    assert Follower(versions).follower.trial == '' and not list(versions.folder.glob('on_trial*'))
+
+
+def test_a_version_is_compared_with_the_one_before_the_node_ended(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions, trial_frames=FRAMES)
+    robot.answer(FRAMES, entropy=0.5)
+    robot.take_new(models('second'))
+    robot = Follower(versions, trial_frames=FRAMES)
+    robot.answer(2, entropy=2.0)
+    robot.look()
+    robot.follower.close()
+    robot.finish_loading()
+    assert robot.served() == 1 and versions.in_use().number == 1
+    assert 'is 2.000 nats; it was 0.500' in robot.follower.rolled_back
+
+
+@pytest.mark.parametrize('is_torn_at_first', [True, False])
+def test_a_version_on_trial_that_cannot_be_loaded_at_the_start_is_left(
+        is_torn_at_first, tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions, torn={2} if is_torn_at_first else ())
+    robot.take_new(models('second'))
+    assert robot.served() == (1 if is_torn_at_first else 2) and versions.in_use().number == 2
+    robot = Follower(versions, torn={2})
+    assert robot.served() == 1 and versions.in_use().number == 1
+    assert 'cannot be loaded: torn weights' in versions.find('2').reason
+    assert 'cannot be loaded: torn weights' in robot.follower.rolled_back
+    with pytest.raises(ValueError, match='torn'):
+        Follower(versions, torn={1})  # it is not on trial
+
+
+def test_a_version_on_trial_that_ends_the_node_again_and_again_is_left(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    Follower(versions).take_new(models('second'))
+    for _ in range(3):
+        robot = Follower(versions)
+        assert robot.served() == 2
+        robot.follower.close()  # in good order, which does not count
+    Follower(versions)
+    robot = Follower(versions)
+    assert robot.served() == 1 and versions.in_use().number == 1
+    assert 'the node ended abruptly 2 times' in versions.find('2').reason
+
+
+def test_a_trial_that_cannot_be_read_is_an_error_in_the_log_and_no_trial(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    Follower(versions).take_new(models('second'))
+    path, = versions.folder.glob('on_trial*')
+    path.write_text('{"half')
+    robot = Follower(versions)
+    assert robot.served() == 2 and robot.follower.trial == ''
+    assert str(path) in robot.log[0] and 'Delete it' in robot.log[0]
+
+
+def test_a_killed_node_judges_a_version_by_what_it_saw_before(start, models):
+    robot = start('/killed', *parameter('trial_frames', 20))
+    robot.film_frames(20)
+    bad = robot.add(models('doubting', doubt))
+    # No frame comes meanwhile, or it would be judged at once.
+    robot.ears.wait_until(lambda: robot.served() == 2, 'the bad version')
+    robot.node.stop(signal.SIGKILL)
+    robot = start('/killed', *parameter('trial_frames', 20))
+    assert f'{bad.name} was on trial when the node ended' in robot.node.output()
+    robot.film(lambda: robot.model_status().level == DiagnosticStatus.WARN, 'the warning')
+    assert 'it was' in robot.model_status().message and robot.versions.in_use().number == 1
 
 
 def test_who_wants_to_go_back_while_the_node_does_is_refused(tmp_path, models):
