@@ -163,7 +163,7 @@ class SegmentationNode(LifecycleNode):
                 begin_versions(
                     ModelVersions(Path(self._follower.model).expanduser()),
                     self.get_parameter('model').value)
-            self._slot.load_now(self._follower.model)
+            self._follower.load()
         except InputError:
             self._clean_up()
             raise
@@ -173,7 +173,7 @@ class SegmentationNode(LifecycleNode):
 
     def _activate(self) -> None:
         if self._slot.current is None:  # freed by an earlier deactivation
-            self._slot.load_now(self._follower.model)
+            self._follower.load()
         try:
             self._open_cameras(self._values['image_topics'])
         except InputError:
@@ -216,6 +216,7 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics = self._label_info = None
 
     def _load(self, model: str) -> Segmenter:
+        self._follower.on_load()
         values = {**self._values, 'model': model}
         current = self._slot.current
         # Of one network's versions the same runtime is the fastest, and a trial would take time

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from bkd_core.adaptation import FrameScores, TrialSettings, TrialWindow
+from bkd_core.adaptation import FrameScores, TrialSettings, TrialWindow, Verdict
 from bkd_core.adaptation.trial_window import compare
 from bkd_core.errors import InputError
 import numpy as np
@@ -73,36 +73,36 @@ def test_the_means_count_not_single_frames():
 
 def test_a_worse_version_is_found_after_a_quarter_of_the_frames():
     window = trial_of([scores()] * 8, [scores(entropy=2.0)])
-    assert window.fault() == '' and window.progress() == (1, 8)
+    assert window.judge().fault == '' and window.progress() == (1, 8)
     window.add('new', 'c', scores(entropy=2.0))
-    assert window.fault().startswith('c: the mean entropy over 2 frames is 2.000')
+    assert window.judge().fault.startswith('c: the mean entropy over 2 frames is 2.000')
     assert window.on_trial == 'new'  # until somebody has gone back
     window.end()
-    assert window.fault() == '' and window.on_trial == ''
+    assert window.judge().fault == '' and window.on_trial == ''
 
 
 def test_as_many_frames_before_count_as_after_and_those_are_the_newest():
     # The light went out shortly before the version changed: no fault of the new one.
     before = [*[scores(entropy=0.1)] * 6, *[scores(entropy=1.9)] * 2]
-    assert trial_of(before, [scores(entropy=2.0)] * 2).fault() == ''
-    assert 'it was 0.100' in trial_of(before[:6], [scores(entropy=2.0)] * 2).fault()
+    assert trial_of(before, [scores(entropy=2.0)] * 2).judge().fault == ''
+    assert 'it was 0.100' in trial_of(before[:6], [scores(entropy=2.0)] * 2).judge().fault
 
 
 def test_a_version_that_does_well_is_no_longer_on_trial_after_its_frames():
     window = trial_of([scores()] * 9, [scores()] * 7)
-    assert window.fault() == '' and window.on_trial == 'new'
+    assert window.judge().fault == '' and window.on_trial == 'new'
     window.add('new', 'c', scores())
-    assert window.fault() == '' and window.on_trial == ''
+    assert window.judge() == Verdict(version='new', is_over=True) and window.on_trial == ''
     for _ in range(8):
         window.add('new', 'c', scores(entropy=9.0))
-    assert window.fault() == ''
+    assert window.judge().fault == ''
 
 
 def test_frames_that_were_in_work_count_for_the_version_that_answered_them():
     window = trial_of([scores()] * 8, [scores()])
     for _ in range(3):
         window.add('old', 'c', scores(entropy=9.0))
-    assert window.fault() == '' and window.progress() == (1, 8)
+    assert window.judge().fault == '' and window.progress() == (1, 8)
 
 
 def test_each_camera_is_compared_with_itself_and_one_that_sees_worse_decides():
@@ -114,15 +114,22 @@ def test_each_camera_is_compared_with_itself_and_one_that_sees_worse_decides():
     for _ in range(4):
         window.add('new', 'dark', scores(entropy=2.0))
         window.add('new', 'bright', scores(entropy=0.1))
-    assert window.fault() == ''
+    assert window.judge().fault == ''
     for _ in range(4):
         window.add('new', 'bright', scores(entropy=1.0))
-    assert window.fault().startswith('bright: the mean entropy over 8 frames is 0.550')
+    assert window.judge().fault.startswith('bright: the mean entropy over 8 frames is 0.550')
 
 
-def test_without_frames_before_nothing_is_compared():
-    window = trial_of([scores()], [scores(entropy=9.0)] * 8)
-    assert window.fault() == '' and window.on_trial == ''
+def test_without_frames_before_nothing_is_compared_and_the_verdict_says_so():
+    window = trial_of([scores()], [scores(entropy=9.0)] * 7)
+    assert window.judge() == Verdict(version='new')
+    window.add('new', 'c', scores())
+    assert window.judge() == Verdict(version='new', is_over=True, not_compared=('c',))
+    assert window.on_trial == '' and window.judge() == Verdict()
+    window = trial_of([scores()] * 8, [scores()] * 8)
+    for _ in range(8):
+        window.add('new', 'plugged in later', scores())
+    assert window.judge().not_compared == ('plugged in later',)
 
 
 def test_a_version_that_comes_a_second_time_is_judged_by_new_answers():
@@ -135,7 +142,7 @@ def test_a_version_that_comes_a_second_time_is_judged_by_new_answers():
     window.begin('old', 'new')
     for _ in range(2):
         window.add('new', 'c', scores(entropy=2.0))
-    assert 'is 2.000' in window.fault()
+    assert 'is 2.000' in window.judge().fault
 
 
 def test_zero_frames_are_no_trial_and_settings_change_while_one_goes_on():
@@ -143,9 +150,9 @@ def test_zero_frames_are_no_trial_and_settings_change_while_one_goes_on():
     assert trial_of([scores()] * 8, [scores(entropy=9.0)] * 8, settings=off).on_trial == ''
     window = trial_of([scores()] * 8, [scores(entropy=9.0)] * 4)
     window.change(TrialSettings(frames=8, max_entropy_gain=9, max_confidence_drop=1))
-    assert window.fault() == ''
+    assert window.judge().fault == ''
     window.change(SETTINGS)
-    assert window.fault() != ''
+    assert window.judge().fault != ''
 
 
 @pytest.mark.parametrize(('name', 'value'), [

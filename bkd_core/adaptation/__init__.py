@@ -10,7 +10,8 @@ from bkd_core.adaptation.round_folder import begin_versions
 from bkd_core.adaptation.round_process import RoundProcess, RoundStatus
 from bkd_core.adaptation.round_trigger import RoundTrigger, START_ON
 from bkd_core.adaptation.shift import ShiftDetector
-from bkd_core.adaptation.trial_window import FrameScores, TrialSettings, TrialWindow
+from bkd_core.adaptation.trial_file import StoredTrial, TrialFile
+from bkd_core.adaptation.trial_window import FrameScores, TrialSettings, TrialWindow, Verdict
 from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
 from bkd_core.evaluation import FrameDescription, ShiftReference
@@ -19,4 +20,5 @@ __all__ = [
     'Addition', 'begin_versions', 'Collected', 'Collector', 'CollectorConfig', 'FrameDescription',
     'FrameMetadata', 'FrameRecord', 'FrameScores', 'FrameStore', 'ModelVersions', 'NOT_WRITTEN',
     'QualityConfig', 'RoundProcess', 'RoundStatus', 'RoundTrigger', 'SELECTIONS', 'ShiftDetector',
-    'ShiftReference', 'START_ON', 'TrialSettings', 'TrialWindow']
+    'ShiftReference', 'START_ON', 'StoredTrial', 'TrialFile', 'TrialSettings', 'TrialWindow',
+    'Verdict']

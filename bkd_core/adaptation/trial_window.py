@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 import threading
+from typing import Collection
 
 from bkd_core.errors import InputError
 from bkd_core.labels import IGNORE_INDEX
@@ -86,6 +87,37 @@ class FrameScores:
             entropy=entropy, confidence=confidence,
             label_shares=counts / max(1, counts.sum()))
 
+    @classmethod
+    def mean(cls, items: Collection[FrameScores]) -> FrameScores:
+        """
+        Return the mean over frames.
+
+        :param items: Their scores, at least one.
+        """
+        return cls(
+            entropy=float(np.mean([item.entropy for item in items])),
+            confidence=float(np.mean([item.confidence for item in items])),
+            label_shares=np.mean([item.label_shares for item in items], axis=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """
+    What is known of the version on trial.
+
+    :param version: Its name; '' if none is on trial.
+    :param fault: What is worse about it, in a sentence; '' if nothing is, or it is too early.
+    :param is_over: Whether its trial ended now, every camera that answered having given all of
+        its frames.
+    :param not_compared: When it is over, the cameras to which the version before had answered
+        too few frames.
+    """
+
+    version: str = ''
+    fault: str = ''
+    is_over: bool = False
+    not_compared: tuple[str, ...] = ()
+
 
 class TrialWindow:
     """
@@ -119,16 +151,35 @@ class TrialWindow:
         with self._lock:
             self._settings = settings
 
-    def begin(self, before: str, new: str) -> None:
+    def begin(
+        self, before: str, new: str, *,
+        averages: dict[str, tuple[int, FrameScores]] | None = None,
+    ) -> None:
         """
         Put a version on trial.
 
         :param before: The version that answered until now.
         :param new: The version that answers from now on.
+        :param averages: What `averages` returned of the version before, in an earlier process;
+            None: what it answered in this one counts.
         """
         with self._lock:
             self._before, self._on_trial = before, new if self._settings.frames else ''
-            self._answers = {before: self._answers.get(before, {}), new: {}}
+            known = self._answers.get(before, {}) if averages is None else {
+                camera: deque([mean] * min(count, max(1, self._settings.frames)))
+                for camera, (count, mean) in averages.items()}
+            self._answers = {before: known, new: {}}
+
+    def averages(self, version: str) -> dict[str, tuple[int, FrameScores]]:
+        """
+        Return camera -> how many frames are known that a version answered, and their mean.
+
+        :param version: The version.
+        """
+        with self._lock:
+            return {
+                camera: (len(answers), FrameScores.mean(answers))
+                for camera, answers in self._answers.get(version, {}).items()}
 
     def end(self) -> None:
         """End a trial, whatever came of it."""
@@ -157,28 +208,33 @@ class TrialWindow:
             counts = [len(answers) for answers in self._answers.get(self._on_trial, {}).values()]
             return min(counts, default=0), self._settings.frames
 
-    def fault(self) -> str:
-        """
-        Return what is worse about the version on trial; '' if nothing is, or it is too early.
-
-        A trial is over when every camera that answered has given all of its frames.
-        """
+    def judge(self) -> Verdict:
+        """Return what is known of the version on trial; this ends a trial that is over."""
         with self._lock:
             if not self._on_trial:
-                return ''
-            new = self._answers.get(self._on_trial, {})
+                return Verdict()
+            version, new = self._on_trial, self._answers.get(self._on_trial, {})
             for camera, answers in new.items():
                 fault = self._compare(camera, list(answers))
                 if fault:
-                    return fault
-            if new and all(len(answers) >= self._settings.frames for answers in new.values()):
-                self._on_trial = ''
-            return ''
+                    return Verdict(version=version, fault=fault)
+            if not new or any(len(answers) < self._settings.frames for answers in new.values()):
+                return Verdict(version=version)
+            self._on_trial = ''
+            return Verdict(version=version, is_over=True, not_compared=tuple(
+                camera for camera in new if len(self._known(camera)) < self._first_look))
+
+    @property
+    def _first_look(self) -> int:
+        return max(1, round(_FIRST_LOOK * self._settings.frames))
+
+    def _known(self, camera: str) -> list[FrameScores]:
+        return list(self._answers.get(self._before, {}).get(camera, ()))
 
     def _compare(self, camera: str, after: list[FrameScores]) -> str:
-        known = list(self._answers.get(self._before, {}).get(camera, ()))
+        known = self._known(camera)
         count = min(len(known), len(after))
-        if count < max(1, round(_FIRST_LOOK * self._settings.frames)):
+        if count < self._first_look:
             return ''
         fault = compare(known[-count:], after[:count], self._settings)
         return f'{camera}: {fault}' if fault else ''
@@ -194,20 +250,18 @@ def compare(
     :param after: Answers of the new version, at least one.
     :param settings: How much worse they may be.
     """
-    values = [
-        (np.mean([item.entropy for item in items]), np.mean([item.confidence for item in items]),
-         np.mean([item.label_shares for item in items], axis=0)) for items in (before, after)]
-    (old_entropy, old_confidence, old_shares), (entropy, confidence, shares) = values
-    change = float(np.abs(shares - old_shares).sum() / 2)  # the total variation distance
+    old, new = FrameScores.mean(before), FrameScores.mean(after)
+    # The total variation distance.
+    change = float(np.abs(new.label_shares - old.label_shares).sum() / 2)
     # NaN is worse than anything.
-    if not entropy - old_entropy <= settings.max_entropy_gain:
+    if not new.entropy - old.entropy <= settings.max_entropy_gain:
         return (
-            f'the mean entropy over {len(after)} frames is {entropy:.3f} nats; it was '
-            f'{old_entropy:.3f}, and {settings.max_entropy_gain:g} more are allowed')
-    if not old_confidence - confidence <= settings.max_confidence_drop:
+            f'the mean entropy over {len(after)} frames is {new.entropy:.3f} nats; it was '
+            f'{old.entropy:.3f}, and {settings.max_entropy_gain:g} more are allowed')
+    if not old.confidence - new.confidence <= settings.max_confidence_drop:
         return (
-            f'the mean confidence over {len(after)} frames is {confidence:.3f}; it was '
-            f'{old_confidence:.3f}, and {settings.max_confidence_drop:g} less is allowed')
+            f'the mean confidence over {len(after)} frames is {new.confidence:.3f}; it was '
+            f'{old.confidence:.3f}, and {settings.max_confidence_drop:g} less is allowed')
     if not change <= settings.max_label_change:
         return (
             f'{change:.0%} of the pixels have another class, over {len(after)} frames before and '

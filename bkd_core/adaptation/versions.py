@@ -8,6 +8,7 @@ Versions of a model in a folder, and one pointer to the version in use.
     000002-98d1e07c/
     in_use               the pointer: the version in use, then those used before, newest first
     rolled_back.json     the versions that were left by a rollback, and why
+    on_trial.NODE.json   the version that a node has on trial, see `trial_file`
 
 A version's name is its number and the hash of its `version.json`, so that a damaged one is told
 from a whole one. The pointer is a text file that is replaced atomically, not a symbolic link: it
