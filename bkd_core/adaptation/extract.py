@@ -72,6 +72,8 @@ def _offer_all(
             collector.offer(frame.image, metadata)
         seen = collector.summary()
         if seen.fault:
-            raise InputError(f'{collector.store.folder}: cannot be written: {seen.fault}')
+            raise InputError(
+                f'{collector.store.folder}: cannot be written: {seen.fault}. Make room or give '
+                'another folder; the same command goes on with what is there')
         advance(count, f'{seen.num_frames} kept')
     return count
