@@ -124,7 +124,7 @@ def test_every_kind_of_recording_is_described_listed_and_extracted(kind, tmp_pat
     assert all((stored.image(index) == frames[index]).all() for index in range(4))
     metadata = stored.record(2).metadata
     assert (metadata.stamp_ns, metadata.topic) == (START + 2 * PERIOD, '/front/image')
-    assert metadata.frame_id == 'optical'
+    assert (metadata.camera, metadata.frame_id) == ('front', 'optical')
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Sequence
 
 from bkd_core.adaptation.collector import Collected, Collector
-from bkd_core.datasets.frame_record import FrameMetadata
+from bkd_core.datasets.frame_record import camera_name, FrameMetadata
 from bkd_core.datasets.recording_frames import FrameRange, open_frames
 from bkd_core.errors import InputError
 from bkd_core.progress import Advance, progress_bar
@@ -65,7 +65,8 @@ def _offer_all(
         try:
             frame = message.frame()
             metadata = FrameMetadata(
-                stamp_ns=frame.stamp_ns, topic=frame.topic, frame_id=frame.frame_id)
+                stamp_ns=frame.stamp_ns, topic=frame.topic, camera=camera_name(frame.topic),
+                frame_id=frame.frame_id)
         except InputError as error:
             damaged.append(str(error))
         else:
