@@ -11,10 +11,10 @@ from bkd_core.adaptation.round_process import RoundProcess, RoundStatus
 from bkd_core.adaptation.round_trigger import RoundTrigger, START_ON
 from bkd_core.adaptation.trial_window import FrameScores, TrialSettings, TrialWindow
 from bkd_core.adaptation.versions import ModelVersions
-from bkd_core.datasets.frame_record import camera_name, FrameMetadata, FrameRecord
+from bkd_core.datasets.frame_record import camera_name, FrameMetadata, FrameRecord, MAX_POSE_AGE_S
 
 __all__ = [
     'Addition', 'begin_versions', 'camera_name', 'Collected', 'Collector', 'CollectorConfig',
-    'FrameMetadata', 'FrameRecord', 'FrameScores', 'FrameStore', 'ModelVersions', 'NOT_WRITTEN',
-    'QualityConfig', 'RoundProcess', 'RoundStatus', 'RoundTrigger', 'SELECTIONS', 'START_ON',
-    'TrialSettings', 'TrialWindow']
+    'FrameMetadata', 'FrameRecord', 'FrameScores', 'FrameStore', 'MAX_POSE_AGE_S',
+    'ModelVersions', 'NOT_WRITTEN', 'QualityConfig', 'RoundProcess', 'RoundStatus',
+    'RoundTrigger', 'SELECTIONS', 'START_ON', 'TrialSettings', 'TrialWindow']

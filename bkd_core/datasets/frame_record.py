@@ -18,6 +18,7 @@ import numpy as np
 IMAGE_SUFFIXES = ('.jpg', '.png')
 # Of an image and its record alike; nothing else in the folder is ever touched.
 NAME = re.compile(r'\d{19}_\w+')
+MAX_POSE_AGE_S = 0.5  # between the stamps of a frame and of its pose
 _LATEST_NS = 2 ** 63
 # Last parts of a topic's name that do not tell cameras apart.
 _USUAL_NAMES = ('image', 'image_raw', 'image_color', 'image_rect', 'image_rect_color')
