@@ -9,6 +9,7 @@ import math
 import time
 from typing import Any, Callable
 
+from bkd_core.adaptation import camera_name
 from bkd_core.errors import InputError
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_statistics import FrameStatistics
@@ -28,8 +29,6 @@ COMPRESSED = '/compressed'
 # In the order in which they go out: somebody may drive by the labels.
 IMAGE_OUTPUTS = ('labels', 'confidence', 'overlay', 'color')
 CAMERA_INFO = 'camera_info'
-# Last parts of a topic's name that do not tell cameras apart.
-_USUAL_NAMES = ('image', 'image_raw', 'image_color', 'image_rect', 'image_rect_color')
 
 
 class Camera:
@@ -151,12 +150,7 @@ def camera_names(topics: list[str]) -> list[str]:
     :return: Such as 'front' and 'rear'.
     :raises InputError: If two of them get the same name.
     """
-    names = []
-    for topic in topics:
-        parts = [part for part in topic.removesuffix(COMPRESSED).split('/') if part not in '~']
-        if len(parts) > 1 and parts[-1] in _USUAL_NAMES:
-            parts.pop()
-        names.append('_'.join(parts))
+    names = [camera_name(topic) for topic in topics]
     for name in names:
         if names.count(name) > 1:
             same = [topic for topic, other in zip(topics, names) if other == name]

@@ -8,7 +8,7 @@ import math
 import time
 from typing import Any, Callable
 
-from bkd_core.adaptation import FrameMetadata
+from bkd_core.adaptation import FrameMetadata, MAX_POSE_AGE_S
 from bkd_ros.camera import COMPRESSED, INPUT_QOS
 from bkd_ros.conversions import compressed_to_rgb, image_to_rgb
 from bkd_ros.frame_watch import FrameWatch
@@ -18,8 +18,6 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
-
-MAX_POSE_AGE_S = 0.5  # between the stamps of a frame and of its pose
 
 
 class CameraInput:

@@ -7,8 +7,9 @@ Kill a process that fills a frame store, again and again, and check what it left
 
 Each round forks a child that goes on with the same store and reports every frame as soon as
 `add` has returned; it is killed (SIGKILL) at a random instant, counted in the time that a frame
-takes, so that a busy machine hits the same places. Prints what was seen as JSON; an
-assertion that fails ends it with code 1.
+takes, so that a busy machine hits the same places. Frames are of several sizes: a large one takes
+more than the bound until others have given way to it, and a fifth of the kills wait for that.
+Prints what was seen as JSON; an assertion that fails ends it with code 1.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from bkd_core.datasets.frame_store import FRAMES
 from bkd_core.datasets.image_files import read_image
 import numpy as np
 
-MAX_BYTES = 150_000  # eight frames and room for one
+MAX_BYTES = 80_000  # five small frames and one of 36 kB are more
+HEIGHTS = (16, 16, 20, 16, 16, 150)  # pixels, in turn
 
 
 def picture(stamp_ns):
     """Return the pixels that belong to a stamp."""
-    return np.random.default_rng(stamp_ns).integers(0, 256, (48, 64, 3), np.uint8)
+    height = HEIGHTS[stamp_ns % len(HEIGHTS)]
+    return np.random.default_rng(stamp_ns).integers(0, 256, (height, 64, 3), np.uint8)
 
 
 def fill(folder, first, pipe):
@@ -61,6 +64,15 @@ class Pace:
         return line
 
 
+def wait_for_large(folder, first):
+    """Return as soon as a large frame is complete, so that others are just giving way to it."""
+    stamp_ns = first + -(first + 1) % len(HEIGHTS)
+    record = f'{stamp_ns:019d}_c.json'
+    latest = time.monotonic() + 60
+    while not any(path.name >= record for path in folder.glob(f'{FRAMES}/[0-9]*.json')):
+        assert time.monotonic() < latest, f'{record} was never written'
+
+
 def killed_child(folder, first, chance, pace):
     """Return the complete lines that a child wrote until it was killed."""
     reading, writing = os.pipe()
@@ -72,15 +84,26 @@ def killed_child(folder, first, chance, pace):
             os._exit(3)
     os.close(writing)
     with os.fdopen(reading, 'rb') as pipe:
-        begun = pipe.readline()
-        lines = b''.join(pace.read(pipe) for _ in range(chance.randrange(3)))
-        time.sleep(chance.uniform(0, 1.5 * statistics.median(pace.seconds)))
+        begun, lines = pipe.readline(), b''
+        if chance.random() < 0.2:
+            wait_for_large(folder, first)
+        else:
+            lines = b''.join(pace.read(pipe) for _ in range(chance.randrange(3)))
+            time.sleep(chance.uniform(0, 1.5 * statistics.median(pace.seconds)))
         os.kill(child, signal.SIGKILL)
         lines += pipe.read()
     status = os.waitpid(child, 0)[1]
     assert begun == b'begun\n', begun
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
     return [json.loads(line) for line in lines.split(b'\n')[:-1]]
+
+
+def read_num_bytes(folder):
+    """Return what the complete frames that a kill left take on the disk, in blocks."""
+    return sum(
+        -(-file.stat().st_size // 4096) * 4096
+        for record in folder.glob(f'{FRAMES}/[0-9]*.json')
+        for file in (record, record.with_suffix('.png')) if file.exists())
 
 
 def check(folder, expected):
@@ -90,8 +113,8 @@ def check(folder, expected):
     :param expected: Names of the frames that were reported and not removed again.
     :return: What the kill cut off, in a word, and the names that are there now.
     """
-    is_made = (folder / FRAMES).is_dir()  # the first child may not have come so far
-    names = {path.name for path in (folder / FRAMES).iterdir()} if is_made else set()
+    names = {path.name for path in folder.glob(f'{FRAMES}/*')}
+    is_over = read_num_bytes(folder) > MAX_BYTES
     with FrameStore(folder, max_bytes=MAX_BYTES, image_format='png') as store:
         present = {record.name for record in store}
         assert store.damaged == {}
@@ -104,8 +127,10 @@ def check(folder, expected):
     assert after == {f'{name}{suffix}' for name in present for suffix in ('.png', '.json')}
     new, gone = present - expected, expected - present
     assert len(new) <= 1, 'more than the frame being written'
-    # An old frame goes only once the new one is safe.
-    assert len(gone) <= len(new), f'lost {gone}, gained {new}'
+    # Old frames, several for a large one, go only once the new one is safe.
+    assert not gone or new and max(gone) < min(present), f'lost {gone}, gained {new}'
+    if is_over:
+        return 'over the bound', present
     if names != after:
         return 'strays removed', present
     return 'one more than reported' if new else 'nothing', present
@@ -114,11 +139,13 @@ def check(folder, expected):
 def main(folder, rounds, seed):
     """Kill and check."""
     chance = random.Random(seed)
-    cut_off, present, first, num_reported, pace = Counter(), set(), 1, 0, Pace()
+    cut_off, present, first, pace = Counter(), set(), 1, Pace()
+    num_reported = num_large = 0
     for _ in range(rounds):
         lines = killed_child(folder, first, chance, pace)
         for stamp_ns, name, removed in lines:
             assert name is not None
+            num_large += len(removed) > 1
             present = (present | {name}) - set(removed)
             first = stamp_ns + 1
         num_reported += len(lines)
@@ -126,7 +153,8 @@ def main(folder, rounds, seed):
         cut_off[what] += 1
         first += 1  # the next round's names are new
     print(json.dumps({
-        'rounds': rounds, 'frames': num_reported, 'stored': len(present), 'cut off': cut_off}))
+        'rounds': rounds, 'frames': num_reported, 'to which several gave way': num_large,
+        'stored': len(present), 'cut off': cut_off}))
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from rosbags.typesys import get_typestore, Stores
 START = 10**18
 PERIOD = 10**8
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+POSE = 'geometry_msgs/msg/PoseStamped'
 KINDS = ('rosbag1', 'rosbag1 bz2', 'sqlite3', 'sqlite3 message', 'sqlite3 file', 'mcap',
          'mcap chunks')
 
@@ -124,7 +125,55 @@ def test_every_kind_of_recording_is_described_listed_and_extracted(kind, tmp_pat
     assert all((stored.image(index) == frames[index]).all() for index in range(4))
     metadata = stored.record(2).metadata
     assert (metadata.stamp_ns, metadata.topic) == (START + 2 * PERIOD, '/front/image')
-    assert metadata.frame_id == 'optical'
+    assert (metadata.camera, metadata.frame_id) == ('front', 'optical')
+
+
+def record_with_poses(path, frames, pose_stamps_ns):
+    """Write frames, ten a second, and after them poses whose x is their number."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types = store.types
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        images = writer.add_connection('/front/image', IMAGE, typestore=store)
+        poses = writer.add_connection('/pose', POSE, typestore=store)
+        for number, frame in enumerate(frames):
+            stamp_ns = START + number * PERIOD
+            message = image_message(store, frame, stamp_ns, False)
+            writer.write(images, stamp_ns, store.serialize_cdr(message, IMAGE))
+        for number, stamp_ns in enumerate(pose_stamps_ns):
+            stamp = types['builtin_interfaces/msg/Time'](
+                sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+            message = types[POSE](
+                header=types['std_msgs/msg/Header'](stamp=stamp, frame_id='map'),
+                pose=types['geometry_msgs/msg/Pose'](
+                    position=types['geometry_msgs/msg/Point'](x=float(number), y=2.0, z=3.0),
+                    orientation=types['geometry_msgs/msg/Quaternion'](x=0., y=0., z=.6, w=.8)))
+            writer.write(poses, stamp_ns, store.serialize_cdr(message, POSE))
+    return path
+
+
+def test_a_frame_has_the_pose_that_is_nearest_to_it_within_half_a_second(tmp_path, capsys):
+    # Not in order, as two sources of one topic may be; frames are at 0 to 0.9 s.
+    stamps = [START + 2 * PERIOD + 1, START - 4 * PERIOD, START + 4 * PERIOD - 2]
+    path = record_with_poses(tmp_path / 'drive', [picture(seed) for seed in range(10)], stamps)
+    text = extract(
+        capsys, path, '--topic', '/front/image', '--output', tmp_path / 'store', '--pose-topic',
+        'pose')
+    assert '9 of 10 frames have a pose near them' in text
+    stored = build_dataset('frame_store', root=tmp_path / 'store')
+    poses = [stored.record(index).metadata.pose for index in range(10)]
+    assert poses[0] == (0.0, 2.0, 3.0, 0.0, 0.0, 0.6, 0.8)
+    assert [pose and pose[0] for pose in poses] == [0, 0, 0, 2, 2, 2, 2, 2, 2, None]
+
+
+def test_a_pose_topic_that_is_not_there_is_named_before_anything_is_stored(tmp_path, capsys):
+    path = record_with_poses(tmp_path / 'drive', [picture(0)], [START])
+    words = ('bag', 'extract', path, '--output', tmp_path / 'store', '--selection', 'keep_latest',
+             '--pose-topic')
+    assert 'Unknown pose topic of' in refused(capsys, *words, '/pos')
+    plain = record(tmp_path / 'plain', [picture(0)])
+    complaint = refused(capsys, *words[:3], plain, *words[3:], '/pose')
+    assert f'{plain}: has no pose topic' in complaint and "['/front/image']" in complaint
+    assert not list(tmp_path.glob('store/frames/*'))
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

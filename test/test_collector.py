@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 from bkd_core.adaptation import (
     Collector,
@@ -112,6 +113,30 @@ def test_a_full_disk_is_told_and_collecting_goes_on_when_there_is_room(
         assert seen.num_frames == 0 and seen.left_out == {'not written': 1}
         assert collector.offer(painted(1), at(2)).name
         assert collector.summary().fault == ''
+
+
+def test_a_frame_that_cannot_be_removed_is_told_and_collecting_goes_on_when_it_can(
+        tmp_path, monkeypatch):
+    config = CollectorConfig(max_megabytes=.041, selection='keep_latest', image_format='png')
+    with Collector(tmp_path, config=config) as collector:
+        for number in range(1, 4):
+            assert collector.offer(painted(number), at(number)).name
+
+        def refuse(path, **options):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, 'unlink', refuse)
+            assert collector.offer(painted(4), at(4)).name  # it is stored, whatever stays
+            assert collector.summary().num_frames == 4 and not collector.summary().num_removed
+            for number in (5, 6):
+                assert collector.offer(painted(number), at(number)).reason == 'not written'
+            assert collector.summary().fault.startswith('Operation not permitted: /')
+            assert collector.summary().num_frames == 4
+        assert collector.offer(painted(7), at(7)).name
+        seen = collector.summary()
+        assert seen.fault == '' and seen.num_frames == 5 - seen.num_removed < 5
+        assert collector.offer(painted(1), at(9)).name  # it gave way, and may come again
+        assert collector.offer(painted(7), at(10)).reason == 'near-duplicate'
 
 
 def test_what_needs_a_model_says_so(tmp_path):

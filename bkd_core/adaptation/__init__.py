@@ -13,12 +13,12 @@ from bkd_core.adaptation.shift import ShiftDetector
 from bkd_core.adaptation.trial_file import StoredTrial, TrialFile
 from bkd_core.adaptation.trial_window import FrameScores, TrialSettings, TrialWindow, Verdict
 from bkd_core.adaptation.versions import ModelVersions
-from bkd_core.datasets.frame_record import FrameMetadata, FrameRecord
+from bkd_core.datasets.frame_record import camera_name, FrameMetadata, FrameRecord, MAX_POSE_AGE_S
 from bkd_core.evaluation import FrameDescription, ShiftReference
 
 __all__ = [
-    'Addition', 'begin_versions', 'Collected', 'Collector', 'CollectorConfig', 'FrameDescription',
-    'FrameMetadata', 'FrameRecord', 'FrameScores', 'FrameStore', 'ModelVersions', 'NOT_WRITTEN',
-    'QualityConfig', 'RoundProcess', 'RoundStatus', 'RoundTrigger', 'SELECTIONS', 'ShiftDetector',
-    'ShiftReference', 'START_ON', 'StoredTrial', 'TrialFile', 'TrialSettings', 'TrialWindow',
-    'Verdict']
+    'Addition', 'begin_versions', 'camera_name', 'Collected', 'Collector', 'CollectorConfig',
+    'FrameDescription', 'FrameMetadata', 'FrameRecord', 'FrameScores', 'FrameStore',
+    'MAX_POSE_AGE_S', 'ModelVersions', 'NOT_WRITTEN', 'QualityConfig', 'RoundProcess',
+    'RoundStatus', 'RoundTrigger', 'SELECTIONS', 'ShiftDetector', 'ShiftReference', 'START_ON',
+    'StoredTrial', 'TrialFile', 'TrialSettings', 'TrialWindow', 'Verdict']

@@ -206,10 +206,12 @@ class Collector:
             self._fault = error.strerror or str(error)
             if error.errno == errno.ENOSPC:
                 self._fault += f': {self.store.folder} lies on a full disk'
+            elif error.filename:
+                self._fault += f': {error.filename}'
             return Addition(name=None, reason=NOT_WRITTEN)
         self._fault = ''
-        if addition.name is not None:
-            self._thumbnails.add(addition.name, metadata.topic, picture)
         for name in addition.removed:
             self._thumbnails.remove(name)
+        if addition.name is not None:
+            self._thumbnails.add(addition.name, metadata.topic, picture)
         return addition

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
 
 from bkd_core.adaptation.collector import Collected, Collector
-from bkd_core.datasets.frame_record import FrameMetadata
-from bkd_core.datasets.recording_frames import FrameRange, open_frames
+from bkd_core.datasets.frame_record import camera_name, FrameMetadata
+from bkd_core.datasets.recording_frames import FrameRange, open_frames, RecordedFrames
+from bkd_core.datasets.recording_poses import RecordedPoses
 from bkd_core.errors import InputError
 from bkd_core.progress import Advance, progress_bar
 
@@ -21,17 +22,20 @@ class Extracted:
     What came out of recordings.
 
     :param num_frames: Frames that were looked at.
+    :param num_with_pose: Those of them near which a pose was recorded.
     :param damaged: What was wrong with those that could not be read.
     :param collected: What the collector did with the others.
     """
 
     num_frames: int
+    num_with_pose: int
     damaged: tuple[str, ...]
     collected: Collected
 
 
 def extract_frames(
     recordings: Sequence[Path], collector: Collector, *, wanted: FrameRange,
+    pose_topic: str = '',
 ) -> Extracted:
     """
     Offer the frames of recordings to a collector; show a progress bar.
@@ -41,37 +45,53 @@ def extract_frames(
     :param recordings: Each a .bag, .mcap or .db3 file, or a rosbag2 folder.
     :param collector: Fills the store.
     :param wanted: Which frames of each.
-    :raises InputError: If a recording cannot be read or has no such topic, or the store cannot
-        be written.
+    :param pose_topic: Topic of PoseStamped; the pose nearest to a frame, if it is within half a
+        second, is kept with it. Empty for none.
+    :raises InputError: If a recording cannot be read or lacks one of the topics, or the store
+        cannot be written.
     """
-    num_frames, damaged = 0, []
+    seen = _Seen()
+    poses = {}
     for path in recordings:  # a mistake in the last one shows before the first is read
         with open_frames(path, wanted):
-            pass
+            poses[path] = RecordedPoses(path, pose_topic) if pose_topic else None
     for path in recordings:
         with open_frames(path, wanted) as frames:
             total = -(-frames.num_messages // wanted.stride)
             with progress_bar(str(path.name), total) as advance:
-                num_frames += _offer_all(frames, collector, damaged, advance)
+                _offer_all(frames, poses[path], collector, seen, advance)
     return Extracted(
-        num_frames=num_frames, damaged=tuple(damaged), collected=collector.summary())
+        num_frames=seen.num_frames, num_with_pose=seen.num_with_pose,
+        damaged=tuple(seen.damaged), collected=collector.summary())
+
+
+@dataclass
+class _Seen:
+    num_frames: int = 0
+    num_with_pose: int = 0
+    damaged: list[str] = field(default_factory=list)
 
 
 def _offer_all(
-    frames: object, collector: Collector, damaged: list[str], advance: Advance,
-) -> int:
-    count = 0
+    frames: RecordedFrames, poses: RecordedPoses | None, collector: Collector, seen: _Seen,
+    advance: Advance,
+) -> None:
     for count, message in enumerate(frames, start=1):
+        seen.num_frames += 1
         try:
             frame = message.frame()
+            pose = poses.near(frame.stamp_ns) if poses else None
             metadata = FrameMetadata(
-                stamp_ns=frame.stamp_ns, topic=frame.topic, frame_id=frame.frame_id)
+                stamp_ns=frame.stamp_ns, topic=frame.topic, camera=camera_name(frame.topic),
+                frame_id=frame.frame_id, pose=pose)
         except InputError as error:
-            damaged.append(str(error))
+            seen.damaged.append(str(error))
         else:
+            seen.num_with_pose += pose is not None
             collector.offer(frame.image, metadata)
-        seen = collector.summary()
-        if seen.fault:
-            raise InputError(f'{collector.store.folder}: cannot be written: {seen.fault}')
-        advance(count, f'{seen.num_frames} kept')
-    return count
+        collected = collector.summary()
+        if collected.fault:
+            raise InputError(
+                f'{collector.store.folder}: cannot be written: {collected.fault}. Make room or '
+                'give another folder; the same command goes on with what is there')
+        advance(count, f'{collected.num_frames} kept')

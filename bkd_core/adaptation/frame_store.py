@@ -5,8 +5,9 @@ Collect frames in a folder that stays within its bounds and survives a kill at a
 
 An image is written first and its record second, each to a temporary file that is synchronised
 and renamed. The record makes the frame count: without it, an image is what a kill left behind,
-and the next opening removes it. A frame is removed in the opposite order. Room for one more
-frame is kept free, so that a new one is safe on the disk before an old one goes.
+and the next opening removes it. A frame is removed in the opposite order. A new frame is safe
+on the disk before an old one goes: room for one more of the largest is kept free, and one that is
+larger still takes more than the bound for that moment.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Addition:
 
     :param name: Its name in the store; None if it was left out.
     :param reason: Why it was left out; empty if it was stored.
-    :param removed: Names of the frames that gave way to it.
+    :param removed: Names of the frames that gave way since one was stored before it.
     """
 
     name: str | None
@@ -71,6 +72,10 @@ class Addition:
 class FrameStore:
     """
     Frames on a disk, within a number of bytes; one process writes at a time.
+
+    The bound holds whenever `add` has returned. While it runs, a frame that is larger than all
+    before it may exceed the bound, by less than itself, until the old ones are gone. It stays
+    exceeded by no more than that where an old frame can't be removed; nothing is added then.
 
     :param folder: The store; made if it is missing. A folder with anything else is refused.
     :param max_bytes: What all its files may take, in bytes.
@@ -96,6 +101,7 @@ class FrameStore:
         self._records: dict[str, FrameRecord] = {}
         self._sizes: dict[str, int] = {}
         self._fixed_bytes = self._frame_bytes = 0
+        self._removed: list[str] = []  # and not told yet
         try:
             is_new = _check_folder(self.folder)
             self._lock = _lock(self.folder)
@@ -106,7 +112,9 @@ class FrameStore:
                 raise
         except OSError as error:
             raise InputError(
-                f'{self.folder}: cannot be used as a frame store: {error.strerror}') from error
+                f'{self.folder}: cannot be used as a frame store: {error.strerror or error}; '
+                'expected a folder that can be written. Make it writable or make room on its '
+                "disk, or give another one (--output; the collector node's store)") from error
 
     def add(
         self, image: np.ndarray, metadata: FrameMetadata, *,
@@ -120,8 +128,10 @@ class FrameStore:
         :param thumbnail: (N,) uint8, for those who compare frames.
         :param embedding: (D,) float16, for the selection.
         :raises InputError: If the image is no such array.
-        :raises OSError: If the disk is full or cannot be written; the store is as before.
+        :raises OSError: If the disk is full or cannot be written, or frames that are to give way
+            cannot be removed; the new frame isn't stored, and those that are there stay.
         """
+        self._evict(self._choose_victims(0))  # those that an earlier call could not remove
         data = self._encode(image)
         crc32 = zlib.crc32(data)
         name = self._free_name(metadata, crc32)
@@ -138,10 +148,23 @@ class FrameStore:
         self._selection.add(record)
         victims = self._choose_victims(size)
         if name in victims:
-            self._take_back(victims, name)
+            self._take_back(victims)
             return Addition(name=None, reason='like others')
-        self._exchange(record, data, text, size, victims)
-        return Addition(name=name, removed=tuple(victims))
+        try:
+            self._write(record, data, text)
+        except BaseException:
+            self._selection.remove(name)
+            self._take_back(victims)
+            raise
+        self._keep(record, size)
+        try:
+            self._evict(victims)
+        except OSError as error:
+            logger.warning(
+                '%s: a frame that is to give way cannot be removed: %s; the next one is not '
+                'stored before it can', self.folder, error.strerror or error)
+        removed, self._removed = tuple(self._removed), []
+        return Addition(name=name, removed=removed)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -188,8 +211,8 @@ class FrameStore:
         everything = sum(
             _on_disk(path.stat().st_size) for path in self.folder.rglob('*') if path.is_file())
         self._fixed_bytes = everything - self._frame_bytes
-        for name in self._choose_victims(0):
-            self._remove(name)
+        self._evict(self._choose_victims(0))
+        self._removed.clear()
         if self.num_bytes > self.max_bytes:
             raise InputError(
                 f'{self.folder}: got at most {self.max_bytes} bytes, but {self.num_bytes} are '
@@ -224,30 +247,20 @@ class FrameStore:
             taken -= self._sizes[name]
         return victims
 
-    def _take_back(self, victims: list[str], new: str) -> None:
+    def _take_back(self, victims: list[str]) -> None:
+        """Put those of them that are stored back into the selection."""
         for name in victims:
-            if name != new:
+            if name in self._records:
                 self._selection.add(self._records[name])
 
-    def _exchange(
-        self, record: FrameRecord, data: bytes, text: str, size: int, victims: list[str],
-    ) -> None:
-        # Only a frame that is larger than all before it has to wait for room.
-        is_first = self.num_bytes + size <= self.max_bytes
-        if not is_first:
-            for name in victims:
-                self._remove(name)
+    def _evict(self, victims: list[str]) -> None:
+        """Remove frames that the selection gave up; after an error it has the others again."""
         try:
-            self._write(record, data, text)
-        except BaseException:
-            self._selection.remove(record.name)
-            if is_first:
-                self._take_back(victims, record.name)
-            raise
-        self._keep(record, size)
-        if is_first:
             for name in victims:
                 self._remove(name)
+        except BaseException:
+            self._take_back(victims)
+            raise
 
     def _write(self, record: FrameRecord, data: bytes, text: str) -> None:
         files = [self._frames / file for file in (record.file, f'{record.name}.json')]
@@ -261,16 +274,18 @@ class FrameStore:
 
     def _remove(self, name: str) -> None:
         record = self._records[name]
-        try:
-            (self._frames / f'{name}.json').unlink(missing_ok=True)
-        except OSError:
-            self._selection.add(record)
-            raise
+        (self._frames / f'{name}.json').unlink(missing_ok=True)
         del self._records[name]
-        # Or a power cut could leave the record of an image that is gone.
-        atomic.sync_directory(self._frames)
-        (self._frames / record.file).unlink(missing_ok=True)
-        self._frame_bytes -= self._sizes.pop(name)
+        self._removed.append(name)
+        size = self._sizes.pop(name)
+        self._frame_bytes -= size
+        try:
+            # Or a power cut could leave the record of an image that is gone.
+            atomic.sync_directory(self._frames)
+            (self._frames / record.file).unlink(missing_ok=True)
+        except BaseException:
+            self._fixed_bytes += _on_disk(record.num_bytes)  # it stays until the next opening
+            raise
 
     def _keep(self, record: FrameRecord, size: int) -> None:
         self._records[record.name] = record

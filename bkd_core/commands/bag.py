@@ -122,6 +122,8 @@ class Extract(FrameOptions):
 
     output: Path
     """Folder of the store."""
+    pose_topic: str = ''
+    """Topic of PoseStamped; a pose within half a second of a frame is kept with it."""
     max_megabytes: float = CollectorConfig.max_megabytes
     """What the store may take on the disk, in units of 10^6 bytes."""
     format: str = CollectorConfig.image_format  # noqa: A003
@@ -152,7 +154,8 @@ class Extract(FrameOptions):
         with Collector(self.output, config=config, segmenter=segmenter) as collector:
             for warning in collector.warnings():
                 print('bkd: warning:', warning, file=sys.stderr)
-            extracted = extract_frames(recordings, collector, wanted=wanted)
+            extracted = extract_frames(
+                recordings, collector, wanted=wanted, pose_topic=self.pose_topic)
         collected = extracted.collected
         left_out = [f'{count} {reason}' for reason, count in collected.left_out.items()]
         if extracted.damaged:
@@ -160,6 +163,9 @@ class Extract(FrameOptions):
         print(f'{extracted.num_frames} frames: {collected.num_stored} stored, '
               f'{collected.num_removed} gave way to others; left out: '
               f'{", ".join(left_out) or "none"}')
+        if self.pose_topic:
+            print(f'{extracted.num_with_pose} of {extracted.num_frames} frames have a pose '
+                  'near them')
         print(f'{self.output}: {collected.num_frames} frames, '
               f'{collected.num_bytes / 1e6:.1f} of {self.max_megabytes:g} MB')
         if not collected.num_frames:

@@ -18,7 +18,10 @@ import numpy as np
 IMAGE_SUFFIXES = ('.jpg', '.png')
 # Of an image and its record alike; nothing else in the folder is ever touched.
 NAME = re.compile(r'\d{19}_\w+')
+MAX_POSE_AGE_S = 0.5  # between the stamps of a frame and of its pose
 _LATEST_NS = 2 ** 63
+# Last parts of a topic's name that do not tell cameras apart.
+_USUAL_NAMES = ('image', 'image_raw', 'image_color', 'image_rect', 'image_rect_color')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,19 @@ class FrameRecord:
             num_bytes=_whole(values, 'bytes'), crc32=_whole(values, 'crc32'),
             thumbnail=_from_text(_text(values, 'thumbnail'), np.uint8),
             embedding=_from_text(_text(values, 'embedding'), np.float16))
+
+
+def camera_name(topic: str) -> str:
+    """
+    Return a short name of the camera behind an image topic.
+
+    :param topic: Such as '/front/image_raw' or '/front/image_raw/compressed'.
+    :return: Such as 'front'.
+    """
+    parts = [part for part in topic.removesuffix('/compressed').split('/') if part not in '~']
+    if len(parts) > 1 and parts[-1] in _USUAL_NAMES:
+        parts.pop()
+    return '_'.join(parts)
 
 
 def _whole(values: dict[str, Any], key: str) -> int:

@@ -18,6 +18,7 @@ from rosbags.typesys import get_typestore, Stores
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
+POSE = 'geometry_msgs/msg/PoseStamped'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
 
@@ -173,6 +174,24 @@ def decode_header(
     """
     message = _deserialize(reader, connection, data, where)
     return _stamp_ns(message), message.header.frame_id
+
+
+def decode_pose(
+    reader: AnyReader, connection: Connection, data: bytes, where: str,
+) -> tuple[int, tuple[float, ...]]:
+    """
+    Return stamp, in nanoseconds, and x, y, z, and quaternion x, y, z, w of a PoseStamped.
+
+    :param reader: The opened recording.
+    :param connection: The message's connection.
+    :param data: The message as it was recorded.
+    :param where: Which message it is, for errors.
+    :raises InputError: If it is damaged.
+    """
+    message = _deserialize(reader, connection, data, where)
+    position, turn = message.pose.position, message.pose.orientation
+    return _stamp_ns(message), (
+        position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w)
 
 
 def image_description(reader: AnyReader, connection: Connection, data: bytes) -> str:
