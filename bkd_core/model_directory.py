@@ -41,6 +41,7 @@ INT8 = 'model_int8.onnx'
 CONFIG = 'config.yaml'
 METRICS = 'metrics.json'
 CARD = 'MODEL_CARD.md'
+REPORT = 'report.html'  # of the round that made the model; it shows frames of the camera
 # Files that a whole model may lack, and what to do about it.
 _REMEDIES = {
     ONNX: '. Make it: bkd export {}; or take the runtime torch',

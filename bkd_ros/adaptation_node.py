@@ -3,7 +3,7 @@
 """
 Adapt a model to the frames of a store, in rounds that are processes of their own.
 
-    /diagnostics         in    with start_on 'shift': what segmentation_node says of its cameras
+    /diagnostics         in    with start_on 'shift': what nodes of this namespace say of cameras
     ~/progress           out   diagnostic_msgs/DiagnosticStatus, latched, whenever it changes
     /diagnostics         out   diagnostic_msgs/DiagnosticArray, the same once a second
     ~/start                    std_srvs/Trigger: begin a round, or go on with a stopped one
@@ -138,11 +138,11 @@ class AdaptationNode(Node):
                 self.get_logger().error(str(error))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        own = self.get_namespace().strip('/')
-        found = [
-            is_shifted(status) for status in message.status if status.name.startswith(own)]
-        if any(shifted is not None for shifted in found):
-            self._trigger.on_shift(any(found))
+        for status in message.status:
+            if namespace_of(status) == self.get_namespace():
+                shifted = is_shifted(status)
+                if shifted is not None:
+                    self._trigger.on_shift(status.name, shifted)
 
     def _tell(self) -> None:
         """Publish the progress if it has changed, and log a change of the state."""
@@ -165,6 +165,16 @@ class AdaptationNode(Node):
             f'{self.get_fully_qualified_name().lstrip("/")}: round', self._round.status,
             start_on=self._values['start_on'], store=self._values['store'],
             versions=str(self._versions), num_new=self._num_new)
+
+
+def namespace_of(status: DiagnosticStatus) -> str:
+    """
+    Return the namespace of the node that a status is about, such as '/' or '/robot1'.
+
+    :param status: Its name is the node's full name without the first '/', then ': ' and a part.
+    """
+    node = status.name.partition(':')[0]
+    return f'/{node.rpartition("/")[0]}'
 
 
 def versions_folder(values: dict[str, Any]) -> Path:

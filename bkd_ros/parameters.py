@@ -227,7 +227,7 @@ ADAPTATION = {
                     'which none begins by itself.'),
     'shift_seconds': Setting(
         default=30.0, minimum=0.0, maximum=86400.0,
-        description="With start_on 'shift': how long the cameras' scene must have changed."),
+        description="With start_on 'shift': how long a camera's scene must have changed."),
     'device': Setting(
         default='auto', choices=('auto', 'cpu', 'cuda'),
         description='Where rounds train. A GPU knows no priorities: choose cpu if the cameras '

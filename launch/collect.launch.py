@@ -44,8 +44,12 @@ ARGUMENTS = [
                     'params_file says.'),
     DeclareLaunchArgument(
         'blur_classes', default_value='',
-        description='Classes to make unrecognisable, separated by commas, such as '
-                    'pedestrian,car. Empty: as params_file says.'),
+        description='Classes to make unrecognisable before anything is stored, separated by '
+                    'commas, such as pedestrian,car. Empty: as params_file says.'),
+    DeclareLaunchArgument(
+        'pose_topic', default_value='',
+        description='Topic of PoseStamped that is kept with the frames. Empty: as params_file '
+                    'says.'),
     DeclareLaunchArgument(
         'params_file', default_value=str(CONFIG / 'collect.yaml'),
         description='Parameters of collector_node.'),
@@ -93,6 +97,8 @@ def collector_node(argument):
     given = {
         'store': argument['store'],
         'use_sim_time': argument['use_sim_time'] == 'true'}
+    if argument['pose_topic']:
+        given['pose_topic'] = argument['pose_topic']
     if argument['max_megabytes']:
         given['max_megabytes'] = float(argument['max_megabytes'])
     for name, parameter in (('cameras', 'image_topics'), ('blur_classes', 'blur_classes')):

@@ -7,6 +7,7 @@ Label a camera topic, or a recording.
     ros2 launch bkd_ros segment.launch.py image:=/camera/image_raw compressed:=true
     ros2 launch bkd_ros segment.launch.py recording:=drive.mcap model:=runs/adapted/student
     ros2 launch bkd_ros segment.launch.py collect:=true store:=frames
+    ros2 launch bkd_ros segment.launch.py collect:=true store:=frames blur_classes:=pedestrian,car
     ros2 launch bkd_ros segment.launch.py model:=runs/adapted/student collect:=true store:=frames \
         adapt:=true versions:=versions
 """
@@ -78,8 +79,20 @@ ARGUMENTS = [
         description='Folder of the frame store that collect fills and adapt learns from.'),
     DeclareLaunchArgument(
         'max_megabytes', default_value='',
-        description='What the store may take on the disk, in units of 10^6 bytes. Empty: as '
-                    'config/collect.yaml says.'),
+        description='With collect: what the store may take on the disk, in units of 10^6 bytes. '
+                    'Empty: as collect_params_file says.'),
+    DeclareLaunchArgument(
+        'blur_classes', default_value='',
+        description='With collect: classes to make unrecognisable before anything is stored, '
+                    'separated by commas, such as pedestrian,car. Empty: as collect_params_file '
+                    'says.'),
+    DeclareLaunchArgument(
+        'pose_topic', default_value='',
+        description='With collect: topic of PoseStamped that is kept with the frames. Empty: as '
+                    'collect_params_file says.'),
+    DeclareLaunchArgument(
+        'collect_params_file', default_value=str(CONFIG / 'collect.yaml'),
+        description='With collect: parameters of collector_node; the arguments here win.'),
     DeclareLaunchArgument(
         'adapt', default_value='false', choices=TRUE_FALSE,
         description='Also adapt model to the frames in store, in rounds; a student that passes '
@@ -134,7 +147,8 @@ def start(context):
     profile = argument['fastdds_profile']
     # launch_ros and Fast DDS would go on without a file that is not there.
     for name in (
-            'params_file', 'adapt_params_file', *(['fastdds_profile'] if profile else [])):
+            'params_file', 'collect_params_file', 'adapt_params_file',
+            *(['fastdds_profile'] if profile else [])):
         if not Path(argument[name]).is_file():
             raise ValueError(f"{name}: '{argument[name]}' is no file")
     environment = [
@@ -189,11 +203,15 @@ def collector_node(argument):
     if not argument['store']:
         raise ValueError('store: got nothing; collect:=true needs the folder of a frame store')
     given = {'store': argument['store'], **camera_parameters(argument)}
-    given.update({name: argument[name] for name in ('model', 'device') if argument[name]})
+    given.update({
+        name: argument[name] for name in ('model', 'device', 'pose_topic') if argument[name]})
     if argument['max_megabytes']:
         given['max_megabytes'] = float(argument['max_megabytes'])
+    blurred = words_of(argument['blur_classes'])
+    if blurred:
+        given['blur_classes'] = blurred
     return ros_node(
-        argument, 'collector_node', [str(CONFIG / 'collect.yaml'), given],
+        argument, 'collector_node', [argument['collect_params_file'], given],
         remappings=[('image', argument['image'])])
 
 
@@ -221,7 +239,7 @@ def camera_parameters(argument):
     :param argument: Name -> text of the launch arguments.
     """
     given = {}
-    cameras = [topic.strip() for topic in argument['cameras'].split(',') if topic.strip()]
+    cameras = words_of(argument['cameras'])
     if cameras:
         given['image_topics'] = cameras
     if is_true(argument['compressed']):
@@ -257,6 +275,15 @@ def ros_node(argument, executable, parameters, **options):
         namespace=argument['namespace'], parameters=parameters, output='screen',
         emulate_tty=True,
         ros_arguments=['--log-level', argument['log_level']], **options)
+
+
+def words_of(text):
+    """
+    Return what an argument lists, separated by commas.
+
+    :param text: The argument.
+    """
+    return [word.strip() for word in text.split(',') if word.strip()]
 
 
 def is_true(text):

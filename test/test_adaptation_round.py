@@ -8,21 +8,25 @@ from dataclasses import replace
 import fcntl
 import json
 import os
+from pathlib import Path
 import shutil
 
 from bkd_core import model_directory
 from bkd_core.__main__ import main
 from bkd_core.adaptation import budget, round as round_module, round_training
 from bkd_core.adaptation.gate import GateSettings
+from bkd_core.adaptation.privacy import class_ids, hide
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.config_file import load_experiment
+from bkd_core.datasets.replay import JPEG_QUALITY
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
 from bkd_core.models import load_network
 from bkd_core.training import Trainer
+from bkd_core.visualization import encode_jpeg
 import cv2
 from fixtures_adaptation import TARGET, train_tiny_model
 import numpy as np
@@ -166,6 +170,7 @@ def test_the_json_report_holds_what_was_measured(finished):
     assert values['num_replay'] == 9 and values['num_replay_gate'] == 3
     assert values['num_adapting'] == 12 and values['after']['num_frames'] == 4
     assert values['settings']['gate']['max_replay_drop'] == 0.02
+    assert values['blur_classes'] == []
     assert values == json.loads((outcome.version.directory / 'metrics.json').read_text())
 
 
@@ -383,6 +388,48 @@ def test_an_unfinished_round_is_not_mixed_with_another_one(model, target, tmp_pa
         run_round(other)
 
 
+def frames_of(work):
+    """Return the frames that a round stored, by name."""
+    return {path.name: cv2.imread(str(path))[..., ::-1] for path in work.glob('frames/*/*.jpg')}
+
+
+def stored(image):
+    """Return what a round's JPEG file makes of a frame."""
+    file = np.frombuffer(encode_jpeg(image, quality=JPEG_QUALITY), np.uint8)
+    return cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_classes_are_hidden_in_the_frames_of_a_round_before_it_stores_them(
+        model, target, tmp_path, monkeypatch, caplog):
+    plain = task_of(model, target, tmp_path / 'plain')
+    hidden = replace(plain, output=tmp_path / 'hidden', blur_classes=('road', 'sky'))
+
+    def stop(self, batch):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(Trainer, 'train_step', stop)
+    for task in (plain, hidden):
+        with pytest.raises(KeyboardInterrupt):
+            run_round(task)
+    assert "not known to find 'sky' reliably" in caplog.text
+    before, after = (frames_of(task.output / '.round') for task in (plain, hidden))
+    assert before.keys() == after.keys()
+    segmenter = Segmenter.load(model)
+    ids = class_ids(hidden.blur_classes, segmenter.label_space)
+    for name, image in after.items():
+        whole = TARGET.image(int(Path(name).stem[-3:]))
+        expected = hide(whole, segmenter.logits(whole), ids)
+        np.testing.assert_array_equal(image, stored(expected))
+        assert (image != before[name]).any()
+    # What was hidden belongs to the round: one that goes on hides the same.
+    for other in (plain, replace(hidden, blur_classes=('road',))):
+        with pytest.raises(InputError, match='round with other target frames is here'):
+            run_round(replace(other, output=hidden.output))
+    with pytest.raises(KeyboardInterrupt):
+        run_round(hidden)
+    with pytest.raises(InputError, match="'rode'.*Did you mean 'road'"):
+        run_round(replace(hidden, output=tmp_path / 'other', blur_classes=('rode',)))
+
+
 def test_only_one_round_runs_in_a_folder(model, target, tmp_path):
     task = task_of(model, target, tmp_path / 'versions')
     task.output.mkdir()
@@ -484,6 +531,23 @@ def test_the_command_adapts_and_says_what_came_of_it(
     with pytest.raises(SystemExit) as stop:
         main(['adapt', str(model), str(target / 'frames')])
     assert stop.value.code == 2 and 'say with --output' in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_to_be_hidden(model, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)
+    tasks = []
+
+    def stop(task, **options):
+        tasks.append(task)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(round_module, 'run_round', stop)
+    command = ['adapt', str(model), str(target / 'frames'), '--output', str(tmp_path / 'versions')]
+    for more in ((), ('--blur-classes', 'pedestrian', 'car')):
+        with pytest.raises(SystemExit):
+            main([*command, *more])
+    assert [task.blur_classes for task in tasks] == [(), ('pedestrian', 'car')]
+    # Rounds that were stopped before there was this option go on.
+    assert tasks[0].identity['target frames'] == [str(target / 'frames'), 'None', 1]
 
 
 def test_restart_throws_away_what_a_stopped_round_reached(

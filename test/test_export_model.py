@@ -131,7 +131,7 @@ def test_a_float_export_is_made_from_the_weights_alone(world, capfd, runtime, fr
 def test_a_new_model_gets_no_records_of_the_run_and_the_model_itself_keeps_them(world):
     records = [
         '.lock', 'checkpoint.pt', 'log.jsonl', 'resources.jsonl', 'validation.jsonl', 'run.json',
-        'best/model.yaml', 'pictures/00000003.jpg', 'tensorboard/events']
+        'best/model.yaml', 'pictures/00000003.jpg', 'tensorboard/events', 'report.html']
     kept = ['shift.json', 'replay/run.json', 'replay/best/00.png']
     for name in (*records, *kept):
         (world / 'model' / name).parent.mkdir(exist_ok=True)

@@ -58,7 +58,7 @@ class Robot:
 
     def __init__(self, ears, namespace, node, versions):
         self.ears, self.node, self.versions = ears, node, ModelVersions(versions)
-        self.name = f'{namespace}/adaptation_node'
+        self.name = f'{namespace.rstrip("/")}/adaptation_node'
         self.clients = {}
         self.progress = ears.subscribe(DiagnosticStatus, f'{self.name}/progress', LATCHED_QOS)
         self.diagnoses = ears.subscribe(DiagnosticArray, '/diagnostics', 10)
@@ -228,29 +228,38 @@ def test_enough_new_frames_begin_a_round_and_a_refused_student_is_told(start, ho
     assert robot.node.output().count('a round begins') == 1
 
 
-def test_a_shift_that_lasts_begins_a_round(start, hold):
+@pytest.mark.parametrize(('namespace', 'own', 'others'), [
+    ('/shift', 'shift/', ('other/', 'shift10/', 'shift/inner/', '')),
+    ('/', '', ('robot1/',))])
+def test_a_shift_of_its_own_cameras_that_lasts_begins_a_round(
+        namespace, own, others, start, hold):
     hold.at('input')
     robot = start(
-        '/shift', *parameter('start_on', 'shift'), *parameter('min_frames', 20),
+        namespace, *parameter('start_on', 'shift'), *parameter('min_frames', 20),
         *parameter('shift_seconds', '1.5'))
     robot.wait_for_state('idle')
     diagnostics = robot.ears.publisher(
         DiagnosticArray, '/diagnostics', QoSProfile(depth=10), num_subscribers=2)
 
-    def say(shifted, name='shift/segmentation_node: camera /image'):
-        diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, values=[
-            KeyValue(key=SHIFTED, value=shifted)])]))
+    def say(shifted, *nodes):
+        for node in nodes:  # each sends a message of its own
+            diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(
+                name=f'{node}: camera /image', values=[
+                    KeyValue(key=SHIFTED, value=shifted)])]))
 
     def hear(seconds, *words):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             say(*words)
             robot.ears.executor.spin_once(timeout_sec=0.1)
-    hear(3.0, 'no')
-    hear(3.0, 'not known')
-    hear(3.0, 'yes', 'other/segmentation_node: camera /image')
+    front, rear = f'{own}segmentation_node', f'{own}rear_segmentation_node'
+    hear(3.0, 'no', front)
+    hear(3.0, 'not known', front)
+    hear(5.0, 'yes', *(f'{other}segmentation_node' for other in others))
     assert robot.value('state') == 'idle'
-    robot.ears.wait_until(lambda: say('yes') or robot.value('state') == 'running', 'a round')
+    robot.ears.wait_until(
+        lambda: say('yes', front) or say('no', rear) or robot.value('state') == 'running',
+        'a round')
 
 
 @pytest.mark.parametrize(('more', 'reason'), [

@@ -227,6 +227,36 @@ def test_frames_are_collected_beside_the_labels(ros2_launch, tmp_path):
     assert 'Traceback' not in ended(process)
 
 
+@pytest.mark.parametrize(('file', 'own', 'params_file'), [
+    ('collect.launch.py', (), 'params_file'),
+    ('segment.launch.py', ('collect:=true',), 'collect_params_file')])
+def test_either_launch_file_hides_classes_and_keeps_poses_by_an_argument(
+        file, own, params_file, ros2_launch, tmp_path):
+    model = write_tiny_model(tmp_path / 'model')
+    parameters = tmp_path / 'collect.yaml'
+    parameters.write_text(
+        f'/**/collector_node: {{ros__parameters: {{model: {model}, blur_threshold: 0.5, '
+        'pose_topic: /unused, max_megabytes: 7.0}}')
+    namespace = f'hidden_{len(own)}'
+    process = ros2_launch(
+        f'store:={tmp_path / "store"}', *own, f'{params_file}:={parameters}',
+        'blur_classes:=pedestrian, car', 'pose_topic:=/pose', f'namespace:={namespace}', file=file)
+    with probe() as ears:
+        asked = ears.node.create_client(
+            GetParameters, f'/{namespace}/collector_node/get_parameters')
+        ears.wait_until(asked.service_is_ready, 'its parameters')
+        answer = asked.call_async(GetParameters.Request(
+            names=['blur_classes', 'blur_threshold', 'pose_topic', 'max_megabytes']))
+        ears.wait_until(answer.done, 'its answer')
+    blurred, threshold, pose, megabytes = answer.result().values
+    assert list(blurred.string_array_value) == ['pedestrian', 'car']  # an argument wins
+    assert pose.string_value == '/pose'
+    assert (threshold.double_value, megabytes.double_value) == (0.5, 7.0)
+    process.send_signal(signal.SIGINT)
+    text = ended(process)
+    assert "not known to find 'pedestrian' reliably" in text and 'Traceback' not in text
+
+
 def test_collecting_says_what_it_lacks(ros2_launch):
     assert 'collect:=true needs the folder of a frame store' in ended(ros2_launch('collect:=true'))
     assert "'store'" in ended(ros2_launch(file='collect.launch.py'))
@@ -300,6 +330,7 @@ def test_a_launch_with_a_wrong_model_ends_and_says_why(ros2_launch):
 @pytest.mark.parametrize(('arguments', 'reason'), [
     (('compressed:=yes',), "Valid options are: ['true', 'false']"),
     (('params_file:=/no/such.yaml',), "params_file: '/no/such.yaml' is no file"),
+    (('collect_params_file:=/no/such.yaml',), "collect_params_file: '/no/such.yaml' is no file"),
     (('adapt_params_file:=/no/such.yaml',), "adapt_params_file: '/no/such.yaml' is no file"),
     (('fastdds_profile:=/no/such.xml',), "fastdds_profile: '/no/such.xml' is no file"),
     (('imagee:=/camera', 'model:=/no/such/model'),

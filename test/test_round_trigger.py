@@ -43,9 +43,9 @@ def store(tmp_path):
 def test_nothing_begins_by_itself_unless_it_is_wanted(store):
     store.add('a', 'b', 'c', 'd')
     trigger = store.trigger('request')
-    trigger.on_shift(True)
+    trigger.on_shift('camera', True)
     store.now_s += 20
-    trigger.on_shift(True)
+    trigger.on_shift('camera', True)
     assert not trigger.is_due and trigger.num_new_frames() == 4
 
 
@@ -72,7 +72,7 @@ def test_a_shift_must_last_and_bring_new_frames(store):
     def hear(is_shifted, seconds):
         for _ in range(seconds):
             store.now_s += 1
-            trigger.on_shift(is_shifted)
+            trigger.on_shift('camera', is_shifted)
     hear(True, 10)
     assert not trigger.is_due  # nine seconds since the first word
     hear(True, 1)
@@ -89,3 +89,27 @@ def test_a_shift_must_last_and_bring_new_frames(store):
     assert not trigger.is_due  # the same frames teach nothing new
     store.add('d', 'e', 'f', age_s=-1)
     assert trigger.is_due
+
+
+def test_one_camera_does_not_end_the_shift_of_another(store):
+    trigger = store.trigger('shift')
+    store.add('a', 'b', 'c', age_s=50)
+    for _ in range(11):
+        store.now_s += 1
+        trigger.on_shift('front', True)
+        trigger.on_shift('rear', False)
+    assert trigger.is_due
+    trigger.on_shift('front', False)
+    assert not trigger.is_due
+
+
+def test_a_silent_cameras_shift_does_not_last_because_another_one_speaks(store):
+    trigger = store.trigger('shift')
+    store.add('a', 'b', 'c', age_s=50)
+    trigger.on_shift('front', True)
+    for _ in range(11):
+        store.now_s += 1
+        trigger.on_shift('rear', False)
+    assert not trigger.is_due
+    trigger.on_shift('rear', True)
+    assert not trigger.is_due

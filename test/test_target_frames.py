@@ -146,6 +146,21 @@ def test_frames_are_kept_no_larger_than_anything_sees_them(tmp_path):
         48, 72, 3)
 
 
+def test_what_is_to_be_hidden_is_hidden_before_a_frame_is_shrunk_and_kept(tmp_path):
+    seen = []
+
+    def hide(image):
+        seen.append(image.shape)
+        return np.full_like(image, 100)
+    frames = split_frames([PaintedFrames(10, size=(96, 144))], max_adapting=9, max_held_back=9)
+    keep_frames(frames, tmp_path / 'kept', input_height=32, hide=hide)
+    kept = read_frames(tmp_path / 'kept', label_space=STREET)
+    for part in (kept.adapting, *kept.held_back):
+        for index in range(len(part)):
+            assert np.ptp(part.image(index)) == 0
+    assert set(seen) == {(96, 144, 3)}
+
+
 def test_too_few_readable_frames_end_the_round_before_it_begins(tmp_path):
     class Broken(PaintedFrames):
         def image(self, index):

@@ -16,6 +16,7 @@ import sys
 from bkd_core import model_directory
 from bkd_core.__main__ import main
 from bkd_core.adaptation import versions as versions_module
+from bkd_core.adaptation.version_files import short_hash
 from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.errors import InputError
 from bkd_core.inference import Segmenter
@@ -284,6 +285,39 @@ def test_hidden_files_of_a_candidate_stay_behind(versions, candidates):
     version = versions.add(candidates[1], is_accepted=True, reason='new')
     assert (version.directory / 'replay' / 'frame.jpg').read_bytes() == b'picture'
     assert not (version.directory / '.lock').exists()
+
+
+def test_a_report_is_of_the_version_and_may_be_deleted_but_not_taken_along(
+        versions, candidates, tmp_path):
+    for name in ('report.html', 'report.json'):
+        (candidates[1] / name).write_text(name)
+    (candidates[1] / 'memory').mkdir()
+    (candidates[1] / 'memory' / 'report.html').write_text('of the same name elsewhere')
+    version = versions.add(candidates[1], is_accepted=True, reason='new')
+    assert (version.directory / 'report.html').read_text() == 'report.html'
+    assert version.num_bytes == sum(
+        path.stat().st_size for path in version.directory.rglob('*') if path.is_file())
+    other = ModelVersions(tmp_path / 'other')
+    other.begin(version.directory, reason='the first')
+    copy = other.in_use()
+    assert copy.state == 'in use' and not (copy.directory / 'report.html').exists()
+    assert (copy.directory / 'report.json').is_file()
+    assert (copy.directory / 'memory' / 'report.html').is_file()
+    (version.directory / 'report.html').unlink()
+    assert versions.find('2').state == 'accepted'
+    (version.directory / 'memory' / 'report.html').unlink()
+    assert versions.find('2').reason == 'changed, missing or added: memory/report.html'
+
+
+def test_a_version_whose_record_names_its_report_is_whole_without_it(versions, candidates):
+    version = versions.add(candidates[1], is_accepted=True, reason='new')
+    record = json.loads((version.directory / 'version.json').read_text())
+    record['files']['report.html'] = '0' * 64  # as versions were once written
+    text = json.dumps(record)
+    (version.directory / 'version.json').write_text(text)
+    renamed = versions.folder / f'000002-{short_hash(text)}'
+    version.directory.rename(renamed)
+    assert versions.find('2').state == 'accepted'
 
 
 ACTIONS = {

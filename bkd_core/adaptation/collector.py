@@ -21,7 +21,7 @@ from bkd_core.adaptation.frame_quality import (
 )
 from bkd_core.adaptation.frame_selection import SELECTIONS
 from bkd_core.adaptation.frame_store import Addition, FrameStore
-from bkd_core.adaptation.privacy import blind_spots, blur_regions, class_ids, mask_of
+from bkd_core.adaptation.privacy import class_ids, hide, THRESHOLD, warnings_of
 from bkd_core.datasets.frame_record import FrameMetadata
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.inference import Segmenter
@@ -50,7 +50,7 @@ class CollectorConfig:
     image_format: str = 'jpeg'
     selection: str = 'stratified_k_center'
     blur_classes: tuple[str, ...] = ()
-    blur_threshold: float = 0.3
+    blur_threshold: float = THRESHOLD
     quality: QualityConfig = field(default_factory=QualityConfig)
     seed: int = 0
 
@@ -93,8 +93,6 @@ class Collector:
     """
     Put the frames worth having into a store; `offer` and `summary` may run in two threads.
 
-    `blind_spots` are the classes to blur that the model is not known to find, with their IoU.
-
     :param folder: The store.
     :param config: How it is filled.
     :param segmenter: The student; needed by `blur_classes` and selections that compare
@@ -114,8 +112,8 @@ class Collector:
         self._blurred = class_ids(config.blur_classes, segmenter.label_space) \
             if config.blur_classes else ()
         self._blur_threshold = config.blur_threshold
-        self.blind_spots = blind_spots(config.blur_classes, segmenter.directory) \
-            if config.blur_classes else {}
+        self._blind_spots = warnings_of(config.blur_classes, segmenter.directory) \
+            if config.blur_classes else []
         self._quality = FrameQuality(config.quality)
         self._thumbnails = Thumbnails(min_difference=config.quality.min_difference)
         self._lock = threading.Lock()
@@ -147,12 +145,7 @@ class Collector:
 
     def warnings(self) -> list[str]:
         """Return what a user should know before the first frame is stored."""
-        texts = [
-            f"blur_classes: this model is not known to find '{name}' reliably (IoU "
-            f'{"not measured" if iou is None else f"{iou:.2f}"} on its validation set), so it '
-            'may be stored as it is. Use a better model'
-            for name, iou in self.blind_spots.items()]
-        return texts + [
+        return self._blind_spots + [
             f'{path}: {fault}; it is left out and stays where it is'
             for path, fault in self.store.damaged.items()]
 
@@ -192,8 +185,8 @@ class Collector:
 
     def _hide(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logits = self._segmenter.logits(image)
-        mask = mask_of(logits, self._blurred, *image.shape[:2], threshold=self._blur_threshold)
-        return blur_regions(image, mask), embedding_of(logits)
+        hidden = hide(image, logits, self._blurred, threshold=self._blur_threshold)
+        return hidden, embedding_of(logits)
 
     def _store(
         self, image: np.ndarray, metadata: FrameMetadata, picture: np.ndarray,

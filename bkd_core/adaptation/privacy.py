@@ -27,6 +27,7 @@ BLOCKS = 6  # along the longer side of a region
 MIN_BLOCK = 8  # pixels
 MARGIN = 0.01  # of the frame's height, around what the network found
 RELIABLE_IOU = 0.5
+THRESHOLD = 0.3  # probability of the classes, all together, from which on a pixel is hidden
 
 
 def class_ids(names: Sequence[str], label_space: LabelSpace) -> tuple[int, ...]:
@@ -60,6 +61,35 @@ def blind_spots(names: Sequence[str], directory: Path) -> dict[str, float | None
     found = {name: measured.get(name) for name in names}
     return {
         name: iou for name, iou in found.items() if iou is None or not iou >= RELIABLE_IOU}
+
+
+def warnings_of(names: Sequence[str], directory: Path) -> list[str]:
+    """
+    Return what a user should know who relies on a model to find classes, a sentence each.
+
+    :param names: Class names.
+    :param directory: The model directory.
+    """
+    return [
+        f"blur_classes: this model is not known to find '{name}' reliably (IoU "
+        f'{"not measured" if iou is None else f"{iou:.2f}"} on its validation set), so it '
+        'may be stored as it is. Use a better model'
+        for name, iou in blind_spots(names, directory).items()]
+
+
+def hide(
+    image: np.ndarray, logits: np.ndarray, ids: Sequence[int], *, threshold: float = THRESHOLD,
+) -> np.ndarray:
+    """
+    Return a frame in which some classes are unrecognisable where a network sees them.
+
+    :param image: (H, W, 3) uint8; it is not changed.
+    :param logits: (C, h, w) float32 for it, from `Segmenter.logits`.
+    :param ids: The classes.
+    :param threshold: Their probability, all together, from which on a pixel is hidden.
+    :return: (H, W, 3) uint8.
+    """
+    return blur_regions(image, mask_of(logits, ids, *image.shape[:2], threshold=threshold))
 
 
 def mask_of(

@@ -1,6 +1,11 @@
 # Copyright 2026 bkd_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a round did and why its student is used or not: report.html, and the same as JSON."""
+"""
+What a round did and why its student is used or not: report.html, and the same as JSON.
+
+The page shows at most four of the held-back frames, so it stays in the folder of versions where
+it was written (`version_files.files_to_add`). The JSON file holds numbers and names.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +21,12 @@ from bkd_core.adaptation.plots import class_share_plot, loss_plot
 from bkd_core.config import TrainingConfig
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.inference import Segmenter
+from bkd_core.model_directory import REPORT
 from bkd_core.report import Comparison, Picture, Plot, Table, Verdict, write_report
 from bkd_core.visualization import legend, overlay
 import cv2
 import numpy as np
 
-HTML = 'report.html'
 JSON = 'report.json'
 _MAX_COMPARISONS = 4
 _MAX_HEIGHT = 480  # of a picture in the report, pixels
@@ -58,7 +63,7 @@ def write_round_report(
     atomic.write_text(directory / JSON, json.dumps(values, indent=1, allow_nan=False))
     space = segmenters[0].label_space
     write_report(
-        directory / HTML,
+        directory / REPORT,
         title=f'Adaptation of {facts["model"]}',
         verdict=Verdict(
             decision.is_accepted, 'Accepted' if decision.is_accepted else 'Refused',

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from bkd_core import model_directory
 from bkd_core.adaptation.memory import Memory, open_memory
+from bkd_core.adaptation.privacy import class_ids, hide, warnings_of
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.target_frames import (
     keep_frames,
@@ -25,8 +27,11 @@ from bkd_core.datasets.image_folder import ImageFolder
 from bkd_core.datasets.replay import open_replay, REPLAY
 from bkd_core.datasets.subset import Subset
 from bkd_core.errors import InputError
+from bkd_core.inference import Segmenter
 from bkd_core.model_directory import ModelSpec
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 # One replay frame in this many is held back for the gate.
 _GATE_SHARE = 4
@@ -53,6 +58,8 @@ class RoundTask:
     :param labelled: Folder with `images` and `labels` of some target frames, for the gate only.
     :param topic: Image topic of rosbags that hold several.
     :param stride: Use every n-th frame of a rosbag.
+    :param blur_classes: Classes that the version in use is to find and that are made
+        unrecognisable in the target's frames before one is written to the disk.
     :param threads: Processor threads; 0 leaves the choice to the libraries.
     :param restart: Throw away what an unfinished round reached.
     :param allow_grey: Adapt to frames without colour also if the source's have some.
@@ -67,6 +74,7 @@ class RoundTask:
     labelled: Path | None = None
     topic: str | None = None
     stride: int = 1
+    blur_classes: tuple[str, ...] = ()
     threads: int = 0
     restart: bool = False
     allow_grey: bool = False
@@ -77,7 +85,9 @@ class RoundTask:
         return {
             'settings': asdict(self.settings), 'teacher': str(self.teacher),
             'replay': str(self.replay), 'labelled': str(self.labelled),
-            'target frames': [*map(str, self.sources), str(self.topic), self.stride]}
+            'target frames': [
+                *map(str, self.sources), str(self.topic), self.stride,
+                *(f'without {name}' for name in self.blur_classes)]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +138,7 @@ class RoundInput:
         training, gate = _split_replay(
             open_replay(replay, label_space=spec.label_space), replay,
             max_gate=task.settings.max_held_back)
-        frames = _target(task, spec, work / FRAMES)
+        frames = _target(task, spec, work / FRAMES, parent)
         if not task.allow_grey:
             _require_colour(task, frames, gate)
         names = tuple(str(path) for path in task.sources)
@@ -159,7 +169,7 @@ def trained_config(directory: Path) -> TrainingConfig:
     return load_experiment(path)['model']
 
 
-def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
+def _target(task: RoundTask, spec: ModelSpec, folder: Path, parent: Path) -> TargetFrames:
     if not folder.exists():
         sequences = [
             sequence for path in task.sources for sequence in open_frames(
@@ -167,7 +177,8 @@ def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
         frames = split_frames(
             sequences, max_adapting=task.settings.max_frames,
             max_held_back=task.settings.max_held_back)
-        keep_frames(frames, folder, input_height=spec.input_height)
+        hiding = {'hide': _hider(task, parent)} if task.blur_classes else {}
+        keep_frames(frames, folder, input_height=spec.input_height, **hiding)
     frames = read_frames(folder, label_space=spec.label_space)
     count = len(frames.adapting) + sum(map(len, frames.held_back))
     if count < _MIN_TARGET:
@@ -176,6 +187,15 @@ def _target(task: RoundTask, spec: ModelSpec, folder: Path) -> TargetFrames:
             f'to and to hold back; expected at least {_MIN_TARGET}, which 10 in a row leave. '
             'Record more')
     return frames
+
+
+def _hider(task: RoundTask, parent: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes the classes of the task unrecognisable in a frame."""
+    segmenter = Segmenter.load(parent, runtime='onnxruntime', num_threads=task.threads)
+    ids = class_ids(task.blur_classes, segmenter.label_space)
+    for warning in warnings_of(task.blur_classes, parent):
+        logger.warning(warning)
+    return lambda image: hide(image, segmenter.logits(image), ids)
 
 
 def _require_colour(task: RoundTask, frames: TargetFrames, replay: SegmentationDataset) -> None:

@@ -27,7 +27,7 @@ class RoundTrigger:
     :param store: Folder of the frame store.
     :param versions: Folder of the versions.
     :param min_frames: New frames without which no round begins by itself.
-    :param shift_seconds: How long a shift must last.
+    :param shift_seconds: How long the shift of one camera must last.
     :param clock: Seconds of a clock that never jumps.
     """
 
@@ -41,8 +41,7 @@ class RoundTrigger:
         self._min_frames = min_frames
         self._shift_seconds = shift_seconds
         self._clock = clock
-        self._shifted_since: float | None = None
-        self._heard_s = 0.0
+        self._shifted: dict[str, tuple[float, float]] = {}  # camera -> since when, last heard
 
     def begin(self) -> None:
         """
@@ -52,17 +51,19 @@ class RoundTrigger:
         """
         (self._versions / BEGAN).touch()
 
-    def on_shift(self, is_shifted: bool) -> None:
+    def on_shift(self, camera: str, is_shifted: bool) -> None:
         """
-        Take what is known of a shift now.
+        Take what is known of a camera's scene now.
 
-        :param is_shifted: Whether some camera's scene has shifted.
+        :param camera: The camera; each has a state of its own.
+        :param is_shifted: Whether its scene has shifted.
         """
-        self._heard_s = self._clock()
-        if not is_shifted:
-            self._shifted_since = None
-        elif self._shifted_since is None:
-            self._shifted_since = self._heard_s
+        if is_shifted:
+            now = self._clock()
+            since, _ = self._shifted.get(camera, (now, now))
+            self._shifted[camera] = since, now
+        else:
+            self._shifted.pop(camera, None)
 
     def num_new_frames(self) -> int:
         """Return how many frames in the store were written since the newest round began."""
@@ -87,9 +88,9 @@ class RoundTrigger:
     @property
     def _is_shifted(self) -> bool:
         now = self._clock()
-        return (
-            self._shifted_since is not None and now - self._heard_s <= _SILENCE_S
-            and now - self._shifted_since >= self._shift_seconds)
+        return any(
+            now - heard <= _SILENCE_S and now - since >= self._shift_seconds
+            for since, heard in self._shifted.values())
 
 
 def _is_newer(entry: os.DirEntry[str], time_ns: int) -> bool:

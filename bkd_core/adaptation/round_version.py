@@ -51,6 +51,7 @@ def describe(
     facts = {
         'model': context.given.spec.name, 'parent': context.parent.name,
         'original': context.original.name, 'sources': context.given.source_names,
+        'blur_classes': context.task.blur_classes,
         'num_adapting': len(context.given.frames.adapting),
         'num_replay': len(context.given.replay_training),
         'num_replay_gate': len(context.given.replay_gate),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import logging
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 from bkd_core import atomic
 from bkd_core.adaptation.frame_quality import FrameQuality, QualityConfig
@@ -78,7 +78,10 @@ def _by_topic(store: StoredFrames) -> list[SegmentationDataset]:
     return [Subset(frames[topic]) for topic in sorted(frames)]
 
 
-def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> None:
+def keep_frames(
+    frames: TargetFrames, folder: Path, *, input_height: int,
+    hide: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+) -> None:
     """
     Copy the frames of a round, so that it can go on while a store takes in others.
 
@@ -88,6 +91,7 @@ def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> Non
     :param frames: The frames.
     :param folder: Where they go.
     :param input_height: Short side at which the model sees a frame; larger ones are shrunk.
+    :param hide: Makes what must not be stored unrecognisable; (H, W, 3) uint8 to the same.
     :raises InputError: If none is left to adapt to, or less than two of a block.
     """
     with atomic.directory(folder) as temporary:
@@ -101,7 +105,7 @@ def keep_frames(frames: TargetFrames, folder: Path, *, input_height: int) -> Non
                 if image is not None:
                     count += 1
                     (temporary / name / f'{part.name(index)}.jpg').write_bytes(encode_jpeg(
-                        shrink_frame(image, input_height), quality=JPEG_QUALITY))
+                        shrink_frame(hide(image), input_height), quality=JPEG_QUALITY))
             if count < (1 if name == _ADAPTING else 2):
                 raise InputError(
                     f'of {len(part)} target frames ({name}) only {count} can be used, the others '

@@ -16,6 +16,8 @@ from bkd_core.runs.files import RECORDS
 
 RECORD = 'version.json'
 _LEFT_BEHIND = {MANIFEST, *RECORDS}
+# A report shows frames of the camera, so it may be deleted.
+_NOT_VOUCHED_FOR = {RECORD, model_directory.REPORT}
 
 
 def verify_model(directory: Path) -> None:
@@ -49,7 +51,7 @@ def read_record(directory: Path) -> tuple[dict[str, Any], str]:
     except (OSError, ValueError) as error:
         return {}, f'{RECORD} or a file beside it cannot be read ({error})'
     wrong = sorted(
-        name for name in {*record['files'], *present}
+        name for name in {*record['files'], *present} - _NOT_VOUCHED_FOR
         if record['files'].get(name) != present.get(name))
     return record, f'changed, missing or added: {", ".join(wrong)}' if wrong else ''
 
@@ -59,7 +61,7 @@ def files_of(directory: Path) -> list[Path]:
     Return the paths of a directory's files, relative to it, without hidden ones.
 
     A package's manifest and the records of a training run do not count: a version has a record of
-    its own, and pictures of frames must not travel.
+    its own, and a run's pictures of frames must not travel.
 
     :param directory: The directory.
     """
@@ -69,15 +71,30 @@ def files_of(directory: Path) -> list[Path]:
         if path.parts[0] not in _LEFT_BEHIND and not any(p.startswith('.') for p in path.parts))
 
 
+def files_to_add(directory: Path) -> list[Path]:
+    """
+    Return the paths of the files of which a version is made, relative to their directory.
+
+    Where that is a version already, of another folder, its report stays there: it shows frames of
+    the camera. What `memory_frames` put into it goes along, since that is what it is for.
+
+    :param directory: A model directory.
+    """
+    is_version = (directory / RECORD).is_file()
+    return [
+        path for path in files_of(directory)
+        if not (is_version and path.as_posix() in _NOT_VOUCHED_FOR)]
+
+
 def hashes_of(directory: Path) -> dict[str, str]:
     """
-    Return the SHA-256 of each of a version's files but its record.
+    Return the SHA-256 of each of a version's files but its record and its report.
 
     :param directory: The version's folder.
     """
     return {
         file.as_posix(): model_directory.file_hash(directory / file)
-        for file in files_of(directory) if file.name != RECORD}
+        for file in files_of(directory) if file.as_posix() not in _NOT_VOUCHED_FOR}
 
 
 def short_hash(text: str) -> str:

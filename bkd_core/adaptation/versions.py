@@ -4,7 +4,8 @@
 Versions of a model in a folder, and one pointer to the version in use.
 
     000001-5f0c2ab1/     a complete model directory, never changed once it is here
-    000001-5f0c2ab1/version.json    the decision about it, and the hash of every other file
+    000001-5f0c2ab1/version.json    the decision about it, and the hash of every file but these
+    000001-5f0c2ab1/report.html     of its round; it shows frames, stays here, may be deleted
     000002-98d1e07c/
     in_use               the pointer: the version in use, then those used before, newest first
     rolled_back.json     the versions that were left by a rollback, and why
@@ -36,6 +37,7 @@ from bkd_core.adaptation.disk_errors import disk_errors
 from bkd_core.adaptation.rolled_back import read_reasons, write_reasons
 from bkd_core.adaptation.version_files import (
     files_of,
+    files_to_add,
     hashes_of,
     read_record,
     RECORD,
@@ -144,7 +146,8 @@ class ModelVersions:
         """
         Copy a model directory in; it becomes visible once it is complete and verified.
 
-        :param candidate: The model directory; files whose names begin with '.' stay behind.
+        :param candidate: The model directory; files whose names begin with '.' stay behind, and
+            so does the report of one that is a version already.
         :param is_accepted: Whether it may ever be used.
         :param reason: Why, in a sentence.
         :param parent: Name of the version that it was made from.
@@ -162,7 +165,7 @@ class ModelVersions:
             number = int(names[-1][:6]) + 1 if names else 1
             name = f'{number:06d}-{short_hash(record)}'
             with atomic.directory(self.folder / name) as copy:
-                for file in files_of(candidate):
+                for file in files_to_add(candidate):
                     (copy / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(candidate / file, copy / file)
                 (copy / RECORD).write_text(record, encoding='utf-8')

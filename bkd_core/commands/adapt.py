@@ -34,6 +34,7 @@ class Adapt:
         bkd adapt runs/streets/student drive.mcap --output versions
         bkd adapt versions more_frames --labelled ten_labelled_frames
         bkd adapt versions night_drive.mcap --memory-frames 40
+        bkd adapt versions drive.mcap --blur-classes pedestrian car
         bkd adapt default drive --topic /camera/image_raw --replay my_source --output versions
     """
 
@@ -54,6 +55,9 @@ class Adapt:
     """Image topic of a rosbag; needed if it holds several."""
     stride: int = 1
     """Use every n-th frame of a rosbag."""
+    blur_classes: tuple[str, ...] = ()
+    """Classes whose pixels are made unrecognisable in the frames before the round stores, learns
+    from or shows one, as far as the model in use finds them. A source itself is not changed."""
     memory_megabytes: int = 0
     """Memory that the process may have; 0 is no limit."""
     threads: int = 0
@@ -110,8 +114,8 @@ class Adapt:
         task = RoundTask(
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
-            stride=self.stride, threads=self.threads, restart=self.restart,
-            allow_grey=self.allow_grey)
+            stride=self.stride, blur_classes=self.blur_classes, threads=self.threads,
+            restart=self.restart, allow_grey=self.allow_grey)
         if self.supervisor:
             lines = ProgressLines(sys.stdout)
             version = run_round(task, on_progress=lines.report).version

@@ -139,9 +139,11 @@ def export_model(task: ExportTask) -> Exported:
 
 
 def _left_out(task: ExportTask) -> set[str]:
-    """Return what of the model is not copied: a manifest, and into a new model a run's records."""
+    """Return what is not copied: a manifest, and into a new model a run's records and report."""
     is_new = task.output != task.directory
-    return {model_directory.MANIFEST, *((*RECORDS, LOG, LOCK) if is_new else ())}
+    return {
+        model_directory.MANIFEST,
+        *((*RECORDS, LOG, LOCK, model_directory.REPORT) if is_new else ())}
 
 
 def _write(task: ExportTask, network: nn.Module, spec: ModelSpec, path: Path) -> None:
