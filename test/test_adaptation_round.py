@@ -195,10 +195,13 @@ def test_a_round_goes_on_though_its_target_is_gone(finished, model, target, tmp_
         run_round(task)
 
 
+def stop(*arguments, **keywords):
+    """Stand for a function that is interrupted."""
+    raise KeyboardInterrupt
+
+
 def kill_at(step, task):
     """Make a round that is killed when it calls a method of its versions."""
-    def stop(*arguments, **keywords):
-        raise KeyboardInterrupt
     round_module.begin_versions(ModelVersions(task.output), task.model)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ModelVersions, step, stop)
@@ -232,6 +235,65 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
     assert parents == ['000002'] and len(ModelVersions(task.output).list()) == 2
+
+
+CHANGES = {
+    'rolled back': lambda versions: versions.rollback(reason='It saw ghosts.'),
+    'accepted': lambda versions: versions.use('1')}
+
+
+def second_round(finished, model, target, tmp_path, monkeypatch):
+    """Return the task of a round on the second version, which is in use, and its versions."""
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    run_round(task)
+    monkeypatch.setattr(round_module, 'decide', lambda *a, **k: finished[1].decision)
+    return task, ModelVersions(task.output)
+
+
+@pytest.mark.parametrize('state', CHANGES)
+def test_a_student_is_not_used_if_the_version_in_use_changed_during_its_round(
+        state, finished, model, target, tmp_path, monkeypatch, capsys):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    first, second = versions.list()
+
+    def change(stage, step, steps):
+        if (stage, step) == ('gate', 1):
+            CHANGES[state](versions)
+    version = run_round(task, on_progress=change).version
+    assert [item.state for item in versions.list()] == ['in use', state, 'not used']
+    assert versions.in_use().name == first.name and version.state == 'not used'
+    assert version.reason == (
+        f'The version in use changed during the round: it was {second.name}, with which this one '
+        f'was compared, and is {first.name} now.')
+    report = json.loads((version.directory / 'report.json').read_text())
+    assert report['is_accepted'] and report['parent_change'] == version.reason
+    for file in ('report.html', 'MODEL_CARD.md'):
+        text = (version.directory / file).read_text()
+        assert 'Accepted by the gate, but not used' in text and version.reason in text
+    main(['versions', str(task.output)])
+    assert 'not used' in capsys.readouterr().out
+    assert not (task.output / '.round').exists()
+
+
+@pytest.mark.parametrize('step', ['add', 'use', 'prune'])
+def test_after_a_kill_at_the_end_and_a_rollback_the_student_is_not_used(
+        step, finished, model, target, tmp_path, monkeypatch, caplog):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    kill_at(step, task)
+    if step == 'prune':
+        assert versions.rollback().number == 2
+    assert versions.rollback().number == 1
+    number = len(versions.list())
+    assert number == (2 if step == 'add' else 3)
+    # A new round begins on the first version: it makes the second once more, and that one is
+    # marked.
+    outcome = run_round(task)
+    assert outcome.version.state == 'rolled back' and outcome.version.number == 2
+    assert [item.state for item in versions.list()][2:] == {
+        'add': [], 'use': ['not used'], 'prune': ['rolled back']}[step]
+    thrown_away = 'the unfinished round on version 000002-' in caplog.text
+    assert thrown_away == (step == 'add') and not (task.output / '.round').exists()
 
 
 def run_stages_from(finished, task, monkeypatch):
@@ -486,12 +548,35 @@ def test_the_command_adapts_and_says_what_came_of_it(
     assert stop.value.code == 2 and 'say with --output' in capsys.readouterr().err
 
 
+def test_a_stopped_round_is_thrown_away_when_its_version_is_no_longer_in_use(
+        finished, model, target, tmp_path, monkeypatch, caplog):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    monkeypatch.setattr(round_module, 'measure', stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    versions.rollback()
+    parents = []
+    monkeypatch.setattr(
+        round_training.RoundTraining, 'train',
+        lambda self, name, directory, *a, **k: parents.append(
+            (self.parent.number, directory.exists())))
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    assert parents == [(1, False)] * 2
+    first, second = versions.list()
+    assert (
+        f'the unfinished round on version {second.name} is thrown away, since version '
+        f'{first.name} is in use now') in caplog.text
+
+
 def test_restart_throws_away_what_a_stopped_round_reached(
         finished, model, target, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)
     work = tmp_path / 'versions' / '.round'
     work.mkdir(parents=True)
-    (work / 'round.json').write_text(json.dumps({'parent': 'other'}))
+    ModelVersions(work.parent).begin(model, reason='first')
+    parent = ModelVersions(work.parent).in_use().name
+    (work / 'round.json').write_text(json.dumps({'parent': parent}))
     command = [
         'adapt', str(model), str(target / 'frames'), '--output', str(work.parent),
         '--device', 'cpu', '--teacher-steps', '1']

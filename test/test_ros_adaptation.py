@@ -305,6 +305,7 @@ PROGRESS = RoundProgress(stage='student', step=30, steps=120, seconds_left=61.7)
     ({'state': 'stopped', 'progress': PROGRESS, 'reason': 'why'}, OK, 'stopped: why'),
     ({'state': 'refused', 'progress': PROGRESS, 'reason': 'why'}, OK, 'refused: why'),
     ({'state': 'accepted', 'reason': 'why'}, OK, 'accepted: why'),
+    ({'state': 'not used', 'reason': 'why'}, OK, 'not used: why'),
     ({'state': 'failed', 'progress': PROGRESS, 'reason': 'why'}, WARN, 'failed: why')])
 def test_the_status_begins_with_the_state_and_says_why(status, level, message):
     found = round_status(

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 import json
 from pathlib import Path
-import shutil
 import time
 
 from bkd_core import atomic
@@ -24,9 +23,11 @@ from bkd_core.adaptation.measure import AdjustedTeacher, kept_share, measure_stu
 from bkd_core.adaptation.round_context import RoundContext
 from bkd_core.adaptation.round_folder import (
     begin_versions,
+    clear_work,
     IDENTITY,
     only_round,
     require_same_round,
+    STUDENT,
     WORK,
 )
 from bkd_core.adaptation.round_input import RoundInput, RoundTask
@@ -43,7 +44,8 @@ class Outcome:
     """
     What a round came to.
 
-    :param version: The new version; in use if it was accepted.
+    :param version: The new version; in use if it was accepted, unless the version that it was
+        compared with was replaced meanwhile, or the same student was rolled back before.
     :param decision: The gate's.
     :param before: Scores of the model that was in use.
     :param after: Scores of the new one.
@@ -85,10 +87,9 @@ def _run_round(task: RoundTask, on_progress: OnProgress) -> Outcome:
     work = versions.folder / WORK
     with only_round(work):
         if task.restart:
-            shutil.rmtree(work)
-            work.mkdir()
+            clear_work(work)
         identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
-        require_same_round(work, identity, parent)
+        require_same_round(work, identity, versions, parent)
         given = RoundInput.read(task, parent.directory, work)
         atomic.write_text(work / IDENTITY, json.dumps(identity, indent=1))
         return make_steps(RoundContext(
@@ -105,7 +106,7 @@ def make_steps(context: RoundContext) -> Outcome:
     :param context: The round.
     """
     began = time.perf_counter()
-    teacher, student = context.work / 'teacher', context.work / 'student'
+    teacher, student = context.work / 'teacher', context.work / STUDENT
     training = RoundTraining(context)
     training.refresh_teacher(teacher)
     training.distil_student(student, teacher)

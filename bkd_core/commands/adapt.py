@@ -24,7 +24,8 @@ class Adapt:
     The teacher is refreshed on the frames, a student is distilled from it, and a gate compares
     it with the model in use: on labelled source frames, on target frames that were held back,
     and on labelled target frames where some are given. The student becomes a version in the
-    output folder, with report.html, and is used only if the gate accepts it.
+    output folder, with report.html, and is used only if the gate accepts it and the version
+    that it was compared with is still in use then.
 
     Runs at low priority. Ctrl-C or SIGTERM stops it, and the same command goes on; SIGSTOP and
     SIGCONT pause it.
@@ -122,4 +123,7 @@ class Adapt:
         for item in outcome.decision.criteria:
             print(f'{"met    " if item.is_met else "NOT MET"}  {item.sentence}')
         version = outcome.version
-        print(f'version {version.name}: {version.state}\nreport: {version.directory}/report.html')
+        print(f'version {version.name}: {version.state}')
+        if outcome.decision.is_accepted and version.state != 'in use':
+            print(version.reason)
+        print(f'report: {version.directory}/report.html')
