@@ -443,6 +443,26 @@ def test_an_unfinished_round_is_not_mixed_with_another_one(model, target, tmp_pa
     other = replace(task, settings=replace(SETTINGS, seed=1))
     with pytest.raises(InputError, match='round with other settings is here.*--restart'):
         run_round(other)
+    identity = task.output / '.round' / 'round.json'
+    assert json.loads(identity.read_text())['settings']['seed'] == 0
+
+
+def test_another_round_takes_the_place_of_an_unfinished_one_if_that_is_wanted(
+        model, target, tmp_path, monkeypatch, caplog):
+    task = task_of(model, target, tmp_path / 'versions', restart_if_changed=True)
+    stop_at(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    frames = task.output / '.round' / 'frames'
+    began = frames.stat().st_ino
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)  # the same round goes on
+    assert frames.stat().st_ino == began and 'thrown away' not in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        run_round(replace(task, settings=replace(SETTINGS, seed=1)))
+    assert 'the unfinished round with other settings is thrown away' in caplog.text
+    identity = json.loads((task.output / '.round' / 'round.json').read_text())
+    assert identity['settings']['seed'] == 1
 
 
 def test_only_one_round_runs_in_a_folder(model, target, tmp_path):

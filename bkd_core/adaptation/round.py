@@ -26,8 +26,8 @@ from bkd_core.adaptation.round_folder import (
     clear_work,
     IDENTITY,
     only_round,
-    require_same_round,
     STUDENT,
+    take_up_round,
     WORK,
 )
 from bkd_core.adaptation.round_input import RoundInput, RoundTask
@@ -89,7 +89,8 @@ def _run_round(task: RoundTask, on_progress: OnProgress) -> Outcome:
         if task.restart:
             clear_work(work)
         identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
-        require_same_round(work, identity, versions, parent)
+        take_up_round(
+            work, identity, versions, parent, restart_if_changed=task.restart_if_changed)
         given = RoundInput.read(task, parent.directory, work)
         atomic.write_text(work / IDENTITY, json.dumps(identity, indent=1))
         return make_steps(RoundContext(

@@ -93,11 +93,12 @@ def clear_work(work: Path) -> None:
     work.mkdir()
 
 
-def require_same_round(
-    work: Path, identity: dict[str, Any], versions: ModelVersions, parent: Version,
+def take_up_round(
+    work: Path, identity: dict[str, Any], versions: ModelVersions, parent: Version, *,
+    restart_if_changed: bool = False,
 ) -> None:
     """
-    Clear away what no round can go on from; refuse to go on with another round.
+    Clear away what the round cannot go on from; refuse to go on with another round.
 
     A round whose parent is no longer in use is thrown away, which is logged: its student would
     be compared with the wrong version.
@@ -106,6 +107,7 @@ def require_same_round(
     :param identity: What the round that is to go on is.
     :param versions: The versions.
     :param parent: The version in use.
+    :param restart_if_changed: Throw another unfinished round away, too, and log it.
     :raises InputError: If another unfinished round is here.
     """
     path = work / IDENTITY
@@ -122,10 +124,14 @@ def require_same_round(
             versions.use(made.name, only_from=before['parent'])
         clear_work(work)
     elif before != identity:
-        changed = sorted(key for key in identity if before.get(key) != identity[key])
-        raise InputError(
-            f'{work}: an unfinished round with other {", ".join(changed)} is here. Give the '
-            'same command again to go on with it, or --restart to throw it away')
+        changed = ', '.join(sorted(
+            key for key in {**before, **identity} if before.get(key) != identity.get(key)))
+        if not restart_if_changed:
+            raise InputError(
+                f'{work}: an unfinished round with other {changed} is here. Give the same command '
+                'again to go on with it, or --restart to throw it away')
+        logger.warning('%s: the unfinished round with other %s is thrown away', work, changed)
+        clear_work(work)
 
 
 def version_of(versions: ModelVersions, student: Path, *, parent: str) -> Version | None:

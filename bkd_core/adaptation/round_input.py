@@ -55,6 +55,7 @@ class RoundTask:
     :param stride: Use every n-th frame of a rosbag.
     :param threads: Processor threads; 0 leaves the choice to the libraries.
     :param restart: Throw away what an unfinished round reached.
+    :param restart_if_changed: Throw it away, rather than refuse, if it is another round.
     :param allow_grey: Adapt to frames without colour also if the source's have some.
     """
 
@@ -69,6 +70,7 @@ class RoundTask:
     stride: int = 1
     threads: int = 0
     restart: bool = False
+    restart_if_changed: bool = False
     allow_grey: bool = False
 
     @property

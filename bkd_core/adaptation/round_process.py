@@ -70,7 +70,9 @@ class RoundProcess:
         self._status = RoundStatus()
         if (versions / WORK / IDENTITY).is_file():
             self._status = RoundStatus(
-                state='stopped', reason=f'an unfinished round is here; {_GOES_ON}')
+                state='stopped', reason=(
+                    'an unfinished round is here; the next start goes on with it, or begins anew '
+                    'if the version in use or the settings have changed'))
 
     @property
     def status(self) -> RoundStatus:

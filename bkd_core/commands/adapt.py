@@ -63,6 +63,8 @@ class Adapt:
     """low: other processes go first (nice). idle: only what they leave of the processors."""
     restart: bool = False
     """Throw away what an unfinished round reached."""
+    restart_if_changed: bool = False
+    """Throw it away if it had other settings or target frames; without, that is refused."""
     allow_grey: bool = False
     """Adapt to frames without colour, a monochrome camera's, though the source's have some."""
     supervisor: int = 0
@@ -112,7 +114,7 @@ class Adapt:
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
             stride=self.stride, threads=self.threads, restart=self.restart,
-            allow_grey=self.allow_grey)
+            restart_if_changed=self.restart_if_changed, allow_grey=self.allow_grey)
         if self.supervisor:
             lines = ProgressLines(sys.stdout)
             version = run_round(task, on_progress=lines.report).version
