@@ -165,6 +165,17 @@ def test_a_dark_frame_that_shows_something_is_used_and_a_black_one_left_out(
         run_round(task)
 
 
+def test_frames_of_two_cameras_in_one_folder_come_to_a_decision(model, tmp_path):
+    images = [
+        TARGET.image(index % 20)[:64 - 16 * (index % 2)] for index in range(40)]
+    task = task_of(
+        model, tmp_path, tmp_path / 'versions', sources=(folder_of(tmp_path / 'two', images),),
+        settings=replace(rounds.SETTINGS, teacher_steps=2, student_steps=2))
+    outcome = run_round(task)
+    assert outcome.version.number == 2 and outcome.after.num_frames == 8
+    assert np.isfinite(outcome.after.flicker)
+
+
 def test_a_round_killed_at_every_stage_in_turn_comes_to_the_same_student(
         finished, model, target, tmp_path):
     output = tmp_path / 'versions'
