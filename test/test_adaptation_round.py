@@ -9,12 +9,14 @@ import fcntl
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 from bkd_core import model_directory
 from bkd_core.__main__ import main
 from bkd_core.adaptation import budget, round as round_module, round_training
 from bkd_core.adaptation.gate import GateSettings
 from bkd_core.adaptation.round import run_round
+from bkd_core.adaptation.round_context import RoundContext
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.versions import ModelVersions, Version
@@ -372,16 +374,35 @@ def test_a_later_student_is_halfway_between_what_it_learnt_and_the_version_in_us
 
 
 @pytest.mark.parametrize(('rounds', 'share'), [(0, 0), (1, 1 / 2), (2, 2 / 3), (4, .8), (9, .8)])
-def test_the_version_in_use_counts_for_the_rounds_that_led_to_it(tmp_path, rounds, share):
-    versions = [
+def test_the_version_in_use_counts_for_the_rounds_that_led_to_it(rounds, share):
+    assert round_training.parent_share(rounds) == pytest.approx(share)
+
+
+@pytest.mark.parametrize('num_known', [0, 2, 5])
+def test_the_rounds_that_led_to_a_version_are_known_without_those_that_were_pruned(
+        num_known, tmp_path):
+    """Versions of which the first ones do not say how many rounds led to them."""
+    chain = [
         Version(
-            name=f'v{number}', directory=tmp_path, state='used before', reason='',
-            is_in_use=number == rounds, parent=f'v{number - 1}' if number else None, created='',
-            num_bytes=0)
-        for number in range(rounds + 1)]
-    refused = replace(versions[-1], name='refused', state='refused', parent=versions[-1].name)
-    found = round_training.parent_share(versions[-1], versions[0], [*versions, refused])
-    assert found == pytest.approx(share)
+            name=f'v{number}', directory=tmp_path, state='accepted', reason='', is_in_use=False,
+            parent=f'v{number - 1}' if number else None, created='', num_bytes=0,
+            num_rounds=number if number > 5 - num_known else None)
+        for number in range(6)]
+    refused = replace(chain[-1], name='refused', state='refused', parent='v5', num_rounds=6)
+
+    def num_rounds(versions):
+        return RoundContext(
+            task=None, given=None, parent=chain[-1], original=chain[0], work=tmp_path,
+            versions=SimpleNamespace(list=lambda: versions), on_progress=None).num_rounds
+    assert num_rounds([*chain, refused]) == 5
+    assert num_rounds([chain[0], chain[-1], refused]) == (5 if num_known else 1)
+    assert num_rounds([chain[0], *chain[2:]]) == (5 if num_known else 4)
+
+
+def test_a_version_says_how_many_rounds_led_to_it(finished):
+    first, second = ModelVersions(finished[0].output).list()
+    assert (first.num_rounds, second.num_rounds) == (None, 1)
+    assert json.loads((second.directory / 'version.json').read_text())['num_rounds'] == 1
 
 
 def test_the_next_round_also_learns_what_the_version_in_use_knew_of_earlier_frames(

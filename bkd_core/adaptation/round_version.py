@@ -99,7 +99,8 @@ def keep(context: RoundContext, student: Path, decision: Decision) -> Version:
     """
     versions, parent = context.versions, context.parent.name
     version = version_of(versions, student, parent=parent) or versions.add(
-        student, is_accepted=decision.is_accepted, reason=decision.reason, parent=parent)
+        student, is_accepted=decision.is_accepted, reason=decision.reason, parent=parent,
+        num_rounds=context.num_rounds + 1)
     if decision.is_accepted and version.state != 'rolled back':
         version = versions.use(version.name, only_from=parent)
     versions.prune(int(context.settings.max_megabytes * 1e6))

@@ -72,6 +72,8 @@ class Version:
     :param reason: Why it was accepted, refused, rolled back or not used, or what is damaged.
     :param is_in_use: The pointer names it; a damaged one may be in use, too.
     :param parent: The version that it was made from, if it was made from one.
+    :param num_rounds: How many rounds, one after the other, led to it; None if its record does
+        not say.
     :param created: When it was added, ISO 8601, UTC.
     :param num_bytes: Its size on the disk.
     """
@@ -82,6 +84,7 @@ class Version:
     reason: str
     is_in_use: bool
     parent: str | None
+    num_rounds: int | None
     created: str
     num_bytes: int
 
@@ -147,6 +150,7 @@ class ModelVersions:
 
     def add(
         self, candidate: Path, *, is_accepted: bool, reason: str, parent: str | None = None,
+        num_rounds: int | None = None,
     ) -> Version:
         """
         Copy a model directory in; it becomes visible once it is complete and verified.
@@ -155,12 +159,14 @@ class ModelVersions:
         :param is_accepted: Whether it may ever be used.
         :param reason: Why, in a sentence.
         :param parent: Name of the version that it was made from.
+        :param num_rounds: How many rounds, one after the other, led to it.
         :raises InputError: If it is no complete model or another process is writing.
         """
         candidate = model_directory.resolve(candidate)
         verify_model(candidate)
         record = json.dumps({
             'is_accepted': is_accepted, 'reason': reason, 'parent': parent,
+            'num_rounds': num_rounds,
             'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
             'files': hashes_of(candidate)}, indent=1)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -304,7 +310,8 @@ class ModelVersions:
             state, reason = self._mark_of(name) or ('accepted', record['reason'])
         return Version(
             name=name, directory=directory, state=state, reason=reason,
-            is_in_use=is_in_use, parent=record.get('parent'), created=record.get('created', ''),
+            is_in_use=is_in_use, parent=record.get('parent'),
+            num_rounds=record.get('num_rounds'), created=record.get('created', ''),
             num_bytes=sum((directory / file).stat().st_size for file in files_of(directory)))
 
     def _mark_of(self, name: str) -> tuple[str, str] | None:
