@@ -18,6 +18,7 @@ import time
 
 from bkd_core import atomic
 from bkd_core.adaptation.disk_errors import disk_errors
+from bkd_core.adaptation.failed_round import report_of_failure
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
 from bkd_core.adaptation.measure import AdjustedTeacher, kept_share, measure_student
 from bkd_core.adaptation.round_context import RoundContext
@@ -67,7 +68,8 @@ def run_round(
     :param on_progress: Called with a stage of `round_progress.STAGES`, the steps of it that are
         done, and how many it has.
     :raises InputError: If something that it needs is missing or wrong, or the unfinished round
-        in the folder is another one, or the disk is full.
+        in the folder is another one, or the disk is full. What is wrong with what the round
+        reads stands in `failed_round/report.html` beside the versions, too.
     """
     with disk_errors(task.output):
         return _run_round(task, on_progress)
@@ -85,7 +87,7 @@ def _run_round(task: RoundTask, on_progress: OnProgress) -> Outcome:
             f'max_megabytes: got {task.settings.max_megabytes}; expected room for five versions '
             f'of {num_bytes / 1e6:.1f} MB')
     work = versions.folder / WORK
-    with only_round(work):
+    with only_round(work), report_of_failure(task, parent=parent.name):
         if task.restart:
             clear_work(work)
         identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
