@@ -205,7 +205,8 @@ def round_arguments(values: dict[str, Any], versions: Path) -> list[str]:
     replay = ['--replay', values['replay']] if values['replay'] else []
     return [
         values['model'], str(Path(values['store']).expanduser()), '--output', str(versions),
-        *replay, '--device', values['device'], '--threads', str(values['num_threads']),
+        '--restart-if-changed', *replay,
+        '--device', values['device'], '--threads', str(values['num_threads']),
         '--priority', values['priority'], '--memory-megabytes', str(values['memory_megabytes']),
         *(option for option in values['options'] if option)]
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+import json
 import logging
 import os
 from pathlib import Path
 import subprocess
 import sys
 
-from bkd_core.adaptation import round_training
+from bkd_core.adaptation import failed_round, round_training
 from bkd_core.adaptation.round import run_round
 from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.datasets.recording import RecordingWriter
@@ -90,9 +91,23 @@ def test_a_recording_that_was_cut_off_is_named_and_a_whole_one_is_taken_then(
         with pytest.raises(InputError, match='drive.*: cannot be read as a recording'):
             run_round(task)
     assert ModelVersions(task.output).in_use().number == 1
+    report = task.output / 'failed_round' / 'report.json'
+    assert 'cannot be read as a recording' in json.loads(report.read_text())['reason']
     file.write_bytes(whole)
     run_stages_from(finished, task, monkeypatch)
     assert run_round(task).version.number == 2
+    assert not report.parent.exists()
+
+
+def test_what_is_wrong_is_told_also_where_no_report_can_be_written(
+        model, target, tmp_path, monkeypatch, caplog):
+    def full(*arguments):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(failed_round, '_write', full)
+    task = task_of(model, target, tmp_path / 'versions', sources=(tmp_path / 'none',))
+    with pytest.raises(InputError, match='none: no such file or folder of target frames'):
+        run_round(task)
+    assert 'failed_round: cannot be written: [Errno 28]' in caplog.text
 
 
 def test_a_recording_without_images_is_named(model, target, tmp_path, monkeypatch):
@@ -147,6 +162,12 @@ def test_a_covered_or_blinded_camera_is_named(
             InputError, match=r'of 12 target frames \(adapting\) only 0 can be used.*show nothin'):
         run_round(task)
     assert f'is left out: it is {name}' in caplog.text
+    report = json.loads((task.output / 'failed_round' / 'report.json').read_text())
+    assert report['state'] == 'failed' and 'of 12 target frames (adapting)' in report['reason']
+    assert report['parent'] == ModelVersions(task.output).in_use().name
+    assert report['sources'] == [str(task.sources[0])]
+    page = (task.output / 'failed_round' / 'report.html').read_text()
+    assert 'Failed' in page and 'of 12 target frames (adapting) only 0 can be used' in page
     assert [version.number for version in ModelVersions(task.output).list()] == [1]
 
 
@@ -163,6 +184,17 @@ def test_a_dark_frame_that_shows_something_is_used_and_a_black_one_left_out(
     monkeypatch.setattr(round_training.RoundTraining, 'train', train)
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
+
+
+def test_frames_of_two_cameras_in_one_folder_come_to_a_decision(model, tmp_path):
+    images = [
+        TARGET.image(index % 20)[:64 - 16 * (index % 2)] for index in range(40)]
+    task = task_of(
+        model, tmp_path, tmp_path / 'versions', sources=(folder_of(tmp_path / 'two', images),),
+        settings=replace(rounds.SETTINGS, teacher_steps=2, student_steps=2))
+    outcome = run_round(task)
+    assert outcome.version.number == 2 and outcome.after.num_frames == 8
+    assert np.isfinite(outcome.after.flicker)
 
 
 def test_a_round_killed_at_every_stage_in_turn_comes_to_the_same_student(

@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 import shutil
+from types import SimpleNamespace
 
 from bkd_core import model_directory
 from bkd_core.__main__ import main
@@ -17,6 +18,7 @@ from bkd_core.adaptation import budget, round as round_module, round_training
 from bkd_core.adaptation.gate import GateSettings
 from bkd_core.adaptation.privacy import class_ids, hide
 from bkd_core.adaptation.round import run_round
+from bkd_core.adaptation.round_context import RoundContext
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.adaptation.versions import ModelVersions, Version
@@ -200,10 +202,13 @@ def test_a_round_goes_on_though_its_target_is_gone(finished, model, target, tmp_
         run_round(task)
 
 
+def stop(*arguments, **keywords):
+    """Stand for a function that is interrupted."""
+    raise KeyboardInterrupt
+
+
 def kill_at(step, task):
     """Make a round that is killed when it calls a method of its versions."""
-    def stop(*arguments, **keywords):
-        raise KeyboardInterrupt
     round_module.begin_versions(ModelVersions(task.output), task.model)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ModelVersions, step, stop)
@@ -237,6 +242,65 @@ def test_after_a_kill_behind_the_use_the_next_round_begins(
     with pytest.raises(KeyboardInterrupt):
         run_round(task)
     assert parents == ['000002'] and len(ModelVersions(task.output).list()) == 2
+
+
+CHANGES = {
+    'rolled back': lambda versions: versions.rollback(reason='It saw ghosts.'),
+    'accepted': lambda versions: versions.use('1')}
+
+
+def second_round(finished, model, target, tmp_path, monkeypatch):
+    """Return the task of a round on the second version, which is in use, and its versions."""
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    run_round(task)
+    monkeypatch.setattr(round_module, 'decide', lambda *a, **k: finished[1].decision)
+    return task, ModelVersions(task.output)
+
+
+@pytest.mark.parametrize('state', CHANGES)
+def test_a_student_is_not_used_if_the_version_in_use_changed_during_its_round(
+        state, finished, model, target, tmp_path, monkeypatch, capsys):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    first, second = versions.list()
+
+    def change(stage, step, steps):
+        if (stage, step) == ('gate', 1):
+            CHANGES[state](versions)
+    version = run_round(task, on_progress=change).version
+    assert [item.state for item in versions.list()] == ['in use', state, 'not used']
+    assert versions.in_use().name == first.name and version.state == 'not used'
+    assert version.reason == (
+        f'The version in use changed during the round: it was {second.name}, with which this one '
+        f'was compared, and is {first.name} now.')
+    report = json.loads((version.directory / 'report.json').read_text())
+    assert report['is_accepted'] and report['parent_change'] == version.reason
+    for file in ('report.html', 'MODEL_CARD.md'):
+        text = (version.directory / file).read_text()
+        assert 'Accepted by the gate, but not used' in text and version.reason in text
+    main(['versions', str(task.output)])
+    assert 'not used' in capsys.readouterr().out
+    assert not (task.output / '.round').exists()
+
+
+@pytest.mark.parametrize('step', ['add', 'use', 'prune'])
+def test_after_a_kill_at_the_end_and_a_rollback_the_student_is_not_used(
+        step, finished, model, target, tmp_path, monkeypatch, caplog):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    kill_at(step, task)
+    if step == 'prune':
+        assert versions.rollback().number == 2
+    assert versions.rollback().number == 1
+    number = len(versions.list())
+    assert number == (2 if step == 'add' else 3)
+    # A new round begins on the first version: it makes the second once more, and that one is
+    # marked.
+    outcome = run_round(task)
+    assert outcome.version.state == 'rolled back' and outcome.version.number == 2
+    assert [item.state for item in versions.list()][2:] == {
+        'add': [], 'use': ['not used'], 'prune': ['rolled back']}[step]
+    thrown_away = 'the unfinished round on version 000002-' in caplog.text
+    assert thrown_away == (step == 'add') and not (task.output / '.round').exists()
 
 
 def run_stages_from(finished, task, monkeypatch):
@@ -315,16 +379,35 @@ def test_a_later_student_is_halfway_between_what_it_learnt_and_the_version_in_us
 
 
 @pytest.mark.parametrize(('rounds', 'share'), [(0, 0), (1, 1 / 2), (2, 2 / 3), (4, .8), (9, .8)])
-def test_the_version_in_use_counts_for_the_rounds_that_led_to_it(tmp_path, rounds, share):
-    versions = [
+def test_the_version_in_use_counts_for_the_rounds_that_led_to_it(rounds, share):
+    assert round_training.parent_share(rounds) == pytest.approx(share)
+
+
+@pytest.mark.parametrize('num_known', [0, 2, 5])
+def test_the_rounds_that_led_to_a_version_are_known_without_those_that_were_pruned(
+        num_known, tmp_path):
+    """Versions of which the first ones do not say how many rounds led to them."""
+    chain = [
         Version(
-            name=f'v{number}', directory=tmp_path, state='used before', reason='',
-            is_in_use=number == rounds, parent=f'v{number - 1}' if number else None, created='',
-            num_bytes=0)
-        for number in range(rounds + 1)]
-    refused = replace(versions[-1], name='refused', state='refused', parent=versions[-1].name)
-    found = round_training.parent_share(versions[-1], versions[0], [*versions, refused])
-    assert found == pytest.approx(share)
+            name=f'v{number}', directory=tmp_path, state='accepted', reason='', is_in_use=False,
+            parent=f'v{number - 1}' if number else None, created='', num_bytes=0,
+            num_rounds=number if number > 5 - num_known else None)
+        for number in range(6)]
+    refused = replace(chain[-1], name='refused', state='refused', parent='v5', num_rounds=6)
+
+    def num_rounds(versions):
+        return RoundContext(
+            task=None, given=None, parent=chain[-1], original=chain[0], work=tmp_path,
+            versions=SimpleNamespace(list=lambda: versions), on_progress=None).num_rounds
+    assert num_rounds([*chain, refused]) == 5
+    assert num_rounds([chain[0], chain[-1], refused]) == (5 if num_known else 1)
+    assert num_rounds([chain[0], *chain[2:]]) == (5 if num_known else 4)
+
+
+def test_a_version_says_how_many_rounds_led_to_it(finished):
+    first, second = ModelVersions(finished[0].output).list()
+    assert (first.num_rounds, second.num_rounds) == (None, 1)
+    assert json.loads((second.directory / 'version.json').read_text())['num_rounds'] == 1
 
 
 def test_the_next_round_also_learns_what_the_version_in_use_knew_of_earlier_frames(
@@ -386,6 +469,26 @@ def test_an_unfinished_round_is_not_mixed_with_another_one(model, target, tmp_pa
     other = replace(task, settings=replace(SETTINGS, seed=1))
     with pytest.raises(InputError, match='round with other settings is here.*--restart'):
         run_round(other)
+    identity = task.output / '.round' / 'round.json'
+    assert json.loads(identity.read_text())['settings']['seed'] == 0
+
+
+def test_another_round_takes_the_place_of_an_unfinished_one_if_that_is_wanted(
+        model, target, tmp_path, monkeypatch, caplog):
+    task = task_of(model, target, tmp_path / 'versions', restart_if_changed=True)
+    stop_at(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    frames = task.output / '.round' / 'frames'
+    began = frames.stat().st_ino
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)  # the same round goes on
+    assert frames.stat().st_ino == began and 'thrown away' not in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        run_round(replace(task, settings=replace(SETTINGS, seed=1)))
+    assert 'the unfinished round with other settings is thrown away' in caplog.text
+    identity = json.loads((task.output / '.round' / 'round.json').read_text())
+    assert identity['settings']['seed'] == 1
 
 
 def frames_of(work):
@@ -550,12 +653,35 @@ def test_the_command_says_what_is_to_be_hidden(model, target, tmp_path, monkeypa
     assert tasks[0].identity['target frames'] == [str(target / 'frames'), 'None', 1]
 
 
+def test_a_stopped_round_is_thrown_away_when_its_version_is_no_longer_in_use(
+        finished, model, target, tmp_path, monkeypatch, caplog):
+    task, versions = second_round(finished, model, target, tmp_path, monkeypatch)
+    monkeypatch.setattr(round_module, 'measure', stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    versions.rollback()
+    parents = []
+    monkeypatch.setattr(
+        round_training.RoundTraining, 'train',
+        lambda self, name, directory, *a, **k: parents.append(
+            (self.parent.number, directory.exists())))
+    with pytest.raises(KeyboardInterrupt):
+        run_round(task)
+    assert parents == [(1, False)] * 2
+    first, second = versions.list()
+    assert (
+        f'the unfinished round on version {second.name} is thrown away, since version '
+        f'{first.name} is in use now') in caplog.text
+
+
 def test_restart_throws_away_what_a_stopped_round_reached(
         finished, model, target, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)
     work = tmp_path / 'versions' / '.round'
     work.mkdir(parents=True)
-    (work / 'round.json').write_text(json.dumps({'parent': 'other'}))
+    ModelVersions(work.parent).begin(model, reason='first')
+    parent = ModelVersions(work.parent).in_use().name
+    (work / 'round.json').write_text(json.dumps({'parent': parent}))
     command = [
         'adapt', str(model), str(target / 'frames'), '--output', str(work.parent),
         '--device', 'cpu', '--teacher-steps', '1']

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import json
 import os
 from pathlib import Path
 import signal
@@ -192,6 +193,25 @@ def test_a_round_is_paused_stopped_and_taken_up_by_the_next_node(start, hold, tm
     assert 'teacher: train' not in (robot.versions.folder / '.round.log').read_text()
 
 
+@pytest.mark.parametrize('changed', ['version in use', 'settings'])
+def test_an_unfinished_round_that_nothing_can_go_on_from_gives_way_to_a_new_one(
+        changed, start, hold, model, tmp_path):
+    versions = ModelVersions(tmp_path / 'versions')
+    versions.begin(model, reason='first')
+    work = versions.folder / '.round'
+    work.mkdir()
+    parent = versions.in_use().name if changed == 'settings' else '000002-00000000'
+    (work / 'round.json').write_text(json.dumps({'parent': parent, 'settings': {}}))
+    robot = start('/changed')
+    robot.wait_for_state('stopped')
+    hold.at('teacher')
+    assert robot.call(Trigger, 'start').success
+    robot.wait_for_hold(hold)
+    assert 'is thrown away' in (versions.folder / '.round.log').read_text()
+    identity = json.loads((work / 'round.json').read_text())
+    assert identity['parent'] == versions.in_use().name and identity['settings']['seed'] == 0
+
+
 def test_a_killed_node_takes_its_round_with_it(start, hold):
     robot = start('/orphan')
     hold.at('teacher')
@@ -315,6 +335,7 @@ PROGRESS = RoundProgress(stage='student', step=30, steps=120, seconds_left=61.7)
     ({'state': 'stopped', 'progress': PROGRESS, 'reason': 'why'}, OK, 'stopped: why'),
     ({'state': 'refused', 'progress': PROGRESS, 'reason': 'why'}, OK, 'refused: why'),
     ({'state': 'accepted', 'reason': 'why'}, OK, 'accepted: why'),
+    ({'state': 'not used', 'reason': 'why'}, OK, 'not used: why'),
     ({'state': 'failed', 'progress': PROGRESS, 'reason': 'why'}, WARN, 'failed: why')])
 def test_the_status_begins_with_the_state_and_says_why(status, level, message):
     found = round_status(

@@ -34,7 +34,7 @@ def say(**values):
 print('a library says hello')
 say(stage='teacher', step=3, steps=10, seconds_left=1.5)
 what = sys.argv[1]
-if what == 'accepted' or what == 'refused':
+if what in ('accepted', 'refused', 'not used'):
     state = {'accepted': 'in use'}.get(what, what)
     say(version='000002-00000000', state=state, reason='The gate says so.')
 elif what == 'mistake':
@@ -98,6 +98,7 @@ def is_halted(pid):
 @pytest.mark.parametrize(('what', 'state', 'reason', 'version'), [
     ('accepted', 'accepted', 'The gate says so.', '000002-00000000'),
     ('refused', 'refused', 'The gate says so.', '000002-00000000'),
+    ('not used', 'not used', 'The gate says so.', '000002-00000000'),
     ('rolled back', 'failed', 'ended with code 0 in stage teacher', ''),
     ('mistake', 'failed', 'no frames', ''),
     ('crash', 'failed', 'ended with code 1 in stage teacher: ValueError: torn', ''),

@@ -171,6 +171,47 @@ def test_too_few_readable_frames_end_the_round_before_it_begins(tmp_path):
     assert not (tmp_path / 'kept').exists()
 
 
+class TwoSizes(PaintedFrames):
+    """
+    Frames of two cameras in one folder.
+
+    :param is_small: Tells by its number whether a frame is the small camera's.
+    """
+
+    def __init__(self, count, is_small):
+        super().__init__(count)
+        self.is_small = is_small
+
+    def image(self, index):
+        image = super().image(index)
+        return image[:48] if self.is_small(index) else image
+
+
+@pytest.mark.parametrize(('is_small', 'sizes'), [
+    (lambda index: index % 2, {  # in turn
+        'held_back_000': [64] * 2, 'held_back_000_1': [48] * 2,
+        'held_back_001': [64] * 2, 'held_back_001_1': [48] * 2}),
+    (lambda index: index > 8, {  # a change within the first block, of the frames 8 to 11
+        'held_back_000_1': [48] * 3, 'held_back_001': [48] * 4})])
+def test_a_block_of_two_sizes_becomes_a_block_for_each(is_small, sizes, tmp_path, caplog):
+    frames = split_frames([TwoSizes(40, is_small)], max_adapting=9, max_held_back=8)
+    keep_frames(frames, tmp_path / 'kept', input_height=64)
+    kept = read_frames(tmp_path / 'kept', label_space=STREET).held_back
+    assert [[block.image(index).shape[0] for index in range(len(block))] for block in kept] == [
+        *sizes.values()]
+    assert sorted(path.name for path in (tmp_path / 'kept').iterdir()) == ['adapting', *sizes]
+    is_left_out = 'no other one of held_back_000 has its size, 96 x 64' in caplog.text
+    assert is_left_out == (sum(map(len, kept)) < 8)
+
+
+def test_held_back_frames_without_two_of_one_size_are_refused(tmp_path):
+    frames = split_frames(
+        [TwoSizes(20, lambda index: index % 2)], max_adapting=9, max_held_back=4)
+    with pytest.raises(InputError, match='got 96 x 48, 96 x 64 .as the model sees them.'):
+        keep_frames(frames, tmp_path / 'kept', input_height=64)
+    assert not (tmp_path / 'kept').exists()
+
+
 def test_a_missing_target_is_named(tmp_path):
     with pytest.raises(InputError, match='none: no such file or folder of target frames'):
         open_frames(tmp_path / 'none', label_space=STREET)

@@ -173,12 +173,46 @@ def test_the_reason_of_a_pruned_version_is_forgotten(versions, candidates):
     assert set(reasons) == {version.name for version in versions.list()[1:]}
 
 
+@pytest.mark.parametrize('file', ['rolled_back.json', 'not_used.json'])
 @pytest.mark.parametrize('content', ['{', '[]', '{"000002-00000000": 3}'])
-def test_damaged_reasons_are_named_with_the_way_out(content, versions, candidates):
+def test_damaged_reasons_are_named_with_the_way_out(content, file, versions, candidates):
     versions.add(candidates[1], is_accepted=True, reason='better')
-    (versions.folder / 'rolled_back.json').write_text(content)
-    with pytest.raises(InputError, match='rolled_back.json: damaged.*Delete it'):
+    (versions.folder / file).write_text(content)
+    with pytest.raises(InputError, match=f'{file}: damaged.*Delete it'):
         versions.use('2')
+
+
+def test_a_version_is_used_only_in_place_of_the_one_that_it_was_compared_with(
+        versions, candidates):
+    first = versions.in_use().name
+    second = versions.add(candidates[1], is_accepted=True, reason='better', parent=first)
+    assert versions.use(second.name, only_from=first).state == 'in use'
+    third = versions.add(candidates[2], is_accepted=True, reason='better', parent=second.name)
+    versions.rollback()
+    unused = versions.use(third.name, only_from=second.name)
+    assert (unused.state, unused.is_in_use) == ('not used', False)
+    assert unused.reason == (
+        f'The version in use changed during the round: it was {second.name}, with which this one '
+        f'was compared, and is {first} now.')
+    assert states(ModelVersions(versions.folder)) == ['in use', 'rolled back', 'not used']
+    # A person may use it all the same, and go back to it later.
+    assert versions.use('3').reason == 'better' and name_in_use(versions) == 'c'
+    versions.use('1')
+    assert states(versions) == ['in use', 'rolled back', 'accepted']
+    # Used already, it is no version that never was.
+    assert versions.use(third.name, only_from=second.name).state == 'accepted'
+    versions.use('3')
+    assert versions.use(third.name, only_from=second.name).state == 'in use'
+
+
+def test_of_versions_that_are_not_used_the_newest_stays(versions, candidates):
+    first = versions.in_use().name
+    for candidate in candidates[1:]:
+        name = versions.add(candidate, is_accepted=True, reason='better', parent='x').name
+        assert versions.use(name, only_from='x').state == 'not used'
+    good = versions.use(versions.add(candidates[1], is_accepted=True, reason='good').name)
+    assert [name[:6] for name in versions.prune(0)] == ['000002']
+    assert [version.name for version in versions.list()] == [first, name, good.name]
 
 
 def test_two_that_begin_at_once_begin_once(versions, candidates, tmp_path):

@@ -43,32 +43,32 @@ def write_round_report(
     directory: Path, *, facts: dict[str, Any], before: StudentScores, after: StudentScores,
     decision: Decision, segmenters: tuple[Segmenter, Segmenter],
     blocks: Sequence[SegmentationDataset], losses: dict[str, Sequence[float]],
+    parent_change: str = '',
 ) -> dict[str, Any]:
     """
     Write both reports into a folder.
 
     :param directory: The folder.
-    :param facts: What the round was made of; the keys are those of `Round.describe`.
+    :param facts: What the round was made of; the keys are those of `round_version.describe`.
     :param before: Scores of the model in use.
     :param after: Scores of the new one.
     :param decision: The gate's.
     :param segmenters: The two models, for the pictures.
     :param blocks: Held-back target frames, for the pictures.
     :param losses: Loss of each step, by the name of the training.
+    :param parent_change: Why an accepted one will not be used; '' if it will.
     :return: What the JSON file holds.
     """
     values = {
-        **facts, **decision.to_dict(), 'before': _plain(before), 'after': _plain(after),
+        **facts, **decision.to_dict(), 'parent_change': parent_change,
+        'before': _plain(before), 'after': _plain(after),
         'classes': list(segmenters[0].label_space.classes)}
     atomic.write_text(directory / JSON, json.dumps(values, indent=1, allow_nan=False))
     space = segmenters[0].label_space
     write_report(
         directory / REPORT,
         title=f'Adaptation of {facts["model"]}',
-        verdict=Verdict(
-            decision.is_accepted, 'Accepted' if decision.is_accepted else 'Refused',
-            [item.sentence for item in decision.criteria
-             if decision.is_accepted or not item.is_met]),
+        verdict=_verdict(decision, parent_change),
         intro=_intro(facts, after),
         tables=[_criteria_table(decision.criteria), _score_table(before, after)],
         comparisons=_comparisons(segmenters, blocks),
@@ -81,6 +81,16 @@ def write_round_report(
               for name, steps in losses.items())],
         pictures=[Picture('Classes', [('', legend(space))])])
     return values
+
+
+def _verdict(decision: Decision, parent_change: str) -> Verdict:
+    sentences = [
+        item.sentence for item in decision.criteria if decision.is_accepted or not item.is_met]
+    if not decision.is_accepted:
+        return Verdict(False, 'Refused', sentences)
+    if parent_change:
+        return Verdict(False, 'Accepted by the gate, but not used', [parent_change, *sentences])
+    return Verdict(True, 'Accepted', sentences)
 
 
 def _intro(facts: dict[str, Any], after: StudentScores) -> list[str]:
@@ -183,12 +193,14 @@ def round_card(
     :param values: What is in the report.
     :param decision: The gate's.
     """
+    verdict = _verdict(decision, values['parent_change'])
+    title = verdict.title if decision.is_accepted else 'REFUSED: never use it'
     lines = [
         f'# {name}, adapted', '',
         f'Made from version {values["parent"]} by an adaptation round on '
         f'{values["num_adapting"]} unlabelled frames of {", ".join(values["sources"])}; '
         f'bkd_ros {values["bkd_ros"]}, commit {values["commit"]}.', '',
-        f'{"Accepted" if decision.is_accepted else "REFUSED: never use it"}. {decision.reason}',
+        f'{title}. {" ".join(verdict.sentences)}',
         '', 'All numbers are in metrics.json and report.html.', '']
     if config.data_licences:
         lines += ['## Data and licences of the original', '', config.data_licences.strip(), '']

@@ -14,19 +14,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 import json
 from pathlib import Path
-import shutil
 import time
 
 from bkd_core import atomic
 from bkd_core.adaptation.disk_errors import disk_errors
+from bkd_core.adaptation.failed_round import report_of_failure
 from bkd_core.adaptation.gate import decide, Decision, StudentScores
 from bkd_core.adaptation.measure import AdjustedTeacher, kept_share, measure_student
 from bkd_core.adaptation.round_context import RoundContext
 from bkd_core.adaptation.round_folder import (
     begin_versions,
+    clear_work,
     IDENTITY,
     only_round,
-    require_same_round,
+    STUDENT,
+    take_up_round,
     WORK,
 )
 from bkd_core.adaptation.round_input import RoundInput, RoundTask
@@ -43,7 +45,8 @@ class Outcome:
     """
     What a round came to.
 
-    :param version: The new version; in use if it was accepted.
+    :param version: The new version; in use if it was accepted, unless the version that it was
+        compared with was replaced meanwhile, or the same student was rolled back before.
     :param decision: The gate's.
     :param before: Scores of the model that was in use.
     :param after: Scores of the new one.
@@ -65,7 +68,8 @@ def run_round(
     :param on_progress: Called with a stage of `round_progress.STAGES`, the steps of it that are
         done, and how many it has.
     :raises InputError: If something that it needs is missing or wrong, or the unfinished round
-        in the folder is another one, or the disk is full.
+        in the folder is another one, or the disk is full. What is wrong with what the round
+        reads stands in `failed_round/report.html` beside the versions, too.
     """
     with disk_errors(task.output):
         return _run_round(task, on_progress)
@@ -83,12 +87,12 @@ def _run_round(task: RoundTask, on_progress: OnProgress) -> Outcome:
             f'max_megabytes: got {task.settings.max_megabytes}; expected room for five versions '
             f'of {num_bytes / 1e6:.1f} MB')
     work = versions.folder / WORK
-    with only_round(work):
+    with only_round(work), report_of_failure(task, parent=parent.name):
         if task.restart:
-            shutil.rmtree(work)
-            work.mkdir()
+            clear_work(work)
         identity = json.loads(json.dumps({**task.identity, 'parent': parent.name}))
-        require_same_round(work, identity, parent)
+        take_up_round(
+            work, identity, versions, parent, restart_if_changed=task.restart_if_changed)
         given = RoundInput.read(task, parent.directory, work)
         atomic.write_text(work / IDENTITY, json.dumps(identity, indent=1))
         return make_steps(RoundContext(
@@ -105,7 +109,7 @@ def make_steps(context: RoundContext) -> Outcome:
     :param context: The round.
     """
     began = time.perf_counter()
-    teacher, student = context.work / 'teacher', context.work / 'student'
+    teacher, student = context.work / 'teacher', context.work / STUDENT
     training = RoundTraining(context)
     training.refresh_teacher(teacher)
     training.distil_student(student, teacher)

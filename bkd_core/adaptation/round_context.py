@@ -41,6 +41,22 @@ class RoundContext:
         """Return how to adapt."""
         return self.task.settings
 
+    @property
+    def num_rounds(self) -> int:
+        """
+        Return how many rounds led from the original to the parent.
+
+        A version whose record says it stands for those before it, which may have been pruned.
+        """
+        known = {version.name: version for version in self.versions.list()}
+        rounds, version = 0, self.parent
+        while version is not None and version.name != self.original.name:
+            if version.num_rounds is not None:
+                return rounds + version.num_rounds
+            rounds += 1
+            version = known.get(version.parent)
+        return rounds
+
     def segmenter(self, directory: Path) -> Segmenter:
         """
         Load a model by one runtime for all, so that only the weights make a difference.

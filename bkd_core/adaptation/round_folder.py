@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 import fcntl
 import json
+import logging
 from pathlib import Path
 import shutil
 from typing import Any, Iterator
@@ -15,7 +16,10 @@ from bkd_core import model_directory
 from bkd_core.adaptation.versions import ModelVersions, Version
 from bkd_core.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 WORK = '.round'
+STUDENT = 'student'
 IDENTITY = 'round.json'
 _LOCK = '.lock'
 _FIRST = 'The model that adaptation began with.'
@@ -78,23 +82,67 @@ def only_round(work: Path) -> Iterator[None]:
         yield
 
 
-def require_same_round(work: Path, identity: dict[str, Any], parent: Version) -> None:
+def clear_work(work: Path) -> None:
     """
-    Clear away what no round can go on from; refuse to go on with another round.
+    Empty the folder of what a round reached; after a kill meanwhile no round goes on from it.
+
+    :param work: The folder.
+    """
+    (work / IDENTITY).unlink(missing_ok=True)
+    shutil.rmtree(work)
+    work.mkdir()
+
+
+def take_up_round(
+    work: Path, identity: dict[str, Any], versions: ModelVersions, parent: Version, *,
+    restart_if_changed: bool = False,
+) -> None:
+    """
+    Clear away what the round cannot go on from; refuse to go on with another round.
+
+    A round whose parent is no longer in use is thrown away, which is logged: its student would
+    be compared with the wrong version.
 
     :param work: Folder of what a round reached.
     :param identity: What the round that is to go on is.
+    :param versions: The versions.
     :param parent: The version in use.
+    :param restart_if_changed: Throw another unfinished round away, too, and log it.
     :raises InputError: If another unfinished round is here.
     """
     path = work / IDENTITY
     before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-    # It was killed before it had read its input, or after its student had been used.
-    if before is None or before['parent'] == parent.parent:
-        shutil.rmtree(work)
-        work.mkdir()
+    if before is None:  # it was killed before it had read its input, or when it was cleared away
+        clear_work(work)
+    elif before['parent'] != parent.name:
+        made = version_of(versions, work / STUDENT, parent=before['parent'])
+        if made is None:
+            logger.warning(
+                '%s: the unfinished round on version %s is thrown away, since version %s is in '
+                'use now', work, before['parent'], parent.name)
+        elif made.state == 'accepted':  # it was killed between keeping and using it
+            versions.use(made.name, only_from=before['parent'])
+        clear_work(work)
     elif before != identity:
-        changed = sorted(key for key in identity if before.get(key) != identity[key])
-        raise InputError(
-            f'{work}: an unfinished round with other {", ".join(changed)} is here. Give the '
-            'same command again to go on with it, or --restart to throw it away')
+        changed = ', '.join(sorted(
+            key for key in {**before, **identity} if before.get(key) != identity.get(key)))
+        if not restart_if_changed:
+            raise InputError(
+                f'{work}: an unfinished round with other {changed} is here. Give the same command '
+                'again to go on with it, or --restart to throw it away')
+        logger.warning('%s: the unfinished round with other %s is thrown away', work, changed)
+        clear_work(work)
+
+
+def version_of(versions: ModelVersions, student: Path, *, parent: str) -> Version | None:
+    """
+    Return the version that a round which was killed at its very end made of its student.
+
+    :param versions: The versions.
+    :param student: The student's model directory.
+    :param parent: Name of the version that the round was made on.
+    """
+    for version in versions.list():
+        if version.parent == parent and is_same_model(version.directory, student):
+            return version
+    return None

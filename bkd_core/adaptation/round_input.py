@@ -62,6 +62,7 @@ class RoundTask:
         unrecognisable in the target's frames before one is written to the disk.
     :param threads: Processor threads; 0 leaves the choice to the libraries.
     :param restart: Throw away what an unfinished round reached.
+    :param restart_if_changed: Throw it away, rather than refuse, if it is another round.
     :param allow_grey: Adapt to frames without colour also if the source's have some.
     """
 
@@ -77,6 +78,7 @@ class RoundTask:
     blur_classes: tuple[str, ...] = ()
     threads: int = 0
     restart: bool = False
+    restart_if_changed: bool = False
     allow_grey: bool = False
 
     @property

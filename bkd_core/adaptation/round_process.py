@@ -17,7 +17,7 @@ from bkd_core.adaptation.round_folder import IDENTITY, WORK
 from bkd_core.adaptation.round_progress import read_line, RoundProgress, RoundResult
 from bkd_core.errors import InputError
 
-STATES = ('idle', 'running', 'paused', 'stopped', 'refused', 'accepted', 'failed')
+STATES = ('idle', 'running', 'paused', 'stopped', 'refused', 'accepted', 'not used', 'failed')
 LOG = '.round.log'
 COMMAND = (sys.executable, '-m', 'bkd_core', 'adapt')
 STOP_PATIENCE_S = 30.0
@@ -70,7 +70,9 @@ class RoundProcess:
         self._status = RoundStatus()
         if (versions / WORK / IDENTITY).is_file():
             self._status = RoundStatus(
-                state='stopped', reason=f'an unfinished round is here; {_GOES_ON}')
+                state='stopped', reason=(
+                    'an unfinished round is here; the next start goes on with it, or begins anew '
+                    'if the version in use or the settings have changed'))
 
     @property
     def status(self) -> RoundStatus:
@@ -191,7 +193,7 @@ class RoundProcess:
 
 
 def _decided(result: RoundResult) -> dict[str, str]:
-    state = 'accepted' if result.state == 'in use' else 'refused'
+    state = {'in use': 'accepted', 'not used': 'not used'}.get(result.state, 'refused')
     reason = result.reason
     if result.state == 'rolled back':
         reason = f'it made the same student as one that was rolled back: {reason}'

@@ -43,7 +43,7 @@ class RoundResult:
 
     :param version: Name of its version.
     :param state: The version's state, one of `bkd_core.adaptation.versions.STATES`.
-    :param reason: The gate's reason, or why the version was rolled back before.
+    :param reason: The gate's reason, or why the version was rolled back before or is not used.
     """
 
     version: str

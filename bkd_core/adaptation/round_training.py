@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Sequence
 
 from bkd_core import model_directory
 from bkd_core.adaptation.round_context import RoundContext
-from bkd_core.adaptation.versions import Version
 from bkd_core.config import TrainingConfig
 from bkd_core.experiment import write_model
 from bkd_core.method_config import (
@@ -48,7 +46,7 @@ class RoundTraining:
         self.task, self.settings = context.task, context.settings
         self.given = context.given
         self.parent, self.original = context.parent, context.original
-        self.versions = context.versions
+        self.num_rounds = context.num_rounds
         self.on_progress = context.on_progress
 
     def refresh_teacher(self, directory: Path) -> None:
@@ -86,7 +84,7 @@ class RoundTraining:
             learning_rate=settings.student_learning_rate)
         self.train(
             'student', directory, config, start=self.original.directory, fixed=teacher,
-            parent_share=parent_share(self.parent, self.original, self.versions.list()))
+            parent_share=parent_share(self.num_rounds))
 
     def config(
         self, trained: TrainingConfig, method: MethodConfig, *, steps: int, learning_rate: float,
@@ -170,21 +168,14 @@ class RoundTraining:
             max_bytes=self.settings.cache_megabytes * 1_000_000)
 
 
-def parent_share(parent: Version, original: Version, versions: Sequence[Version]) -> float:
+def parent_share(num_rounds: int) -> float:
     """
     Return the share of the version in use in the next one.
 
-    :param parent: The version in use.
-    :param original: The version that adaptation began with; it has no share.
-    :param versions: All that are there.
-    :return: n / (n + 1) after n rounds that led to the parent, at most `MOST_OF_PARENT`.
+    :param num_rounds: How many rounds led to the version in use.
+    :return: n / (n + 1) after n rounds, at most `MOST_OF_PARENT`.
     """
-    known = {version.name: version for version in versions}
-    rounds, version = 0, parent
-    while version is not None and version.name != original.name:
-        rounds += 1
-        version = known.get(version.parent)
-    return min(rounds / (rounds + 1), MOST_OF_PARENT)
+    return min(num_rounds / (num_rounds + 1), MOST_OF_PARENT)
 
 
 @torch.no_grad()

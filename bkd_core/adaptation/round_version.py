@@ -15,10 +15,10 @@ from bkd_core.adaptation.gate import Decision, StudentScores
 from bkd_core.adaptation.memory import write_memory
 from bkd_core.adaptation.report import round_card, write_round_report
 from bkd_core.adaptation.round_context import RoundContext
-from bkd_core.adaptation.round_folder import is_same_model
+from bkd_core.adaptation.round_folder import clear_work, version_of
 from bkd_core.adaptation.round_input import FRAMES
 from bkd_core.adaptation.target_frames import frame_files
-from bkd_core.adaptation.versions import Version
+from bkd_core.adaptation.versions import Version, why_not_used
 from bkd_core.checkout import commit
 from bkd_core.datasets.replay import REPLAY
 from bkd_core.evaluation import measure_reference
@@ -63,7 +63,8 @@ def describe(
         student, facts=facts, before=before, after=after, decision=decision,
         segmenters=(context.segmenter(context.parent.directory), context.segmenter(student)),
         blocks=context.given.frames.held_back,
-        losses={name: losses_of(context.work / name) for name in ('teacher', 'student')})
+        losses={name: losses_of(context.work / name) for name in ('teacher', 'student')},
+        parent_change=parent_change(context))
     atomic.write_text(student / model_directory.METRICS, json.dumps(values, indent=1))
     atomic.write_text(
         student / model_directory.CARD,
@@ -90,33 +91,36 @@ def keep(context: RoundContext, student: Path, decision: Decision) -> Version:
     """
     Make the student a version, use it if it was accepted, and clear away the rest.
 
-    The same student as one that was rolled back is not used again.
+    It is not used if the version that it was compared with no longer is in use, nor if it is the
+    same student as one that was rolled back.
 
     :param context: The round.
     :param student: Its model directory.
     :param decision: The gate's.
     """
-    version = kept_before(context, student) or context.versions.add(
-        student, is_accepted=decision.is_accepted, reason=decision.reason,
-        parent=context.parent.name)
+    versions, parent = context.versions, context.parent.name
+    version = version_of(versions, student, parent=parent) or versions.add(
+        student, is_accepted=decision.is_accepted, reason=decision.reason, parent=parent,
+        num_rounds=context.num_rounds + 1)
     if decision.is_accepted and version.state != 'rolled back':
-        version = context.versions.use(version.name)
-    context.versions.prune(int(context.settings.max_megabytes * 1e6))
-    shutil.rmtree(context.work)
+        version = versions.use(version.name, only_from=parent)
+    versions.prune(int(context.settings.max_megabytes * 1e6))
+    clear_work(context.work)
+    context.work.rmdir()
     return version
 
 
-def kept_before(context: RoundContext, student: Path) -> Version | None:
+def parent_change(context: RoundContext) -> str:
     """
-    Return the version that a round which was killed at its very end made of the student.
+    Return why the student will not be used, as far as is known before it is a version.
 
     :param context: The round.
-    :param student: Its model directory.
+    :return: A sentence; '' if the version that it was compared with still is in use.
     """
-    for version in context.versions.list():
-        if version.parent == context.parent.name and is_same_model(version.directory, student):
-            return version
-    return None
+    in_use = context.versions.in_use()
+    if in_use is not None and in_use.name == context.parent.name:
+        return ''
+    return why_not_used(context.parent.name, [in_use.name] if in_use else [])
 
 
 def losses_of(directory: Path) -> list[float]:

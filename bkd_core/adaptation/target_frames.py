@@ -88,28 +88,78 @@ def keep_frames(
     A frame that can't be read, such as one that gave way in a store meanwhile, or that shows
     nothing, is left out.
 
+    A block whose frames differ in size, such as those of two cameras in one folder, becomes a
+    block for each size: the gate compares each frame with the one before. A frame that is the
+    only one of its size in its block is left out, too.
+
     :param frames: The frames.
     :param folder: Where they go.
     :param input_height: Short side at which the model sees a frame; larger ones are shrunk.
     :param hide: Makes what must not be stored unrecognisable; (H, W, 3) uint8 to the same.
-    :raises InputError: If none is left to adapt to, or less than two of a block.
+    :raises InputError: If none is left to adapt to, or less than two of a block, or no two of
+        any block have one size.
     """
     with atomic.directory(folder) as temporary:
-        parts = {_ADAPTING: frames.adapting, **{
-            f'{_BLOCK}{number:03d}': block for number, block in enumerate(frames.held_back)}}
-        for name, part in parts.items():
-            (temporary / name).mkdir()
-            count = 0
-            for index in range(len(part)):
-                image = _usable(part, index)
-                if image is not None:
-                    count += 1
-                    (temporary / name / f'{part.name(index)}.jpg').write_bytes(encode_jpeg(
-                        shrink_frame(hide(image), input_height), quality=JPEG_QUALITY))
-            if count < (1 if name == _ADAPTING else 2):
-                raise InputError(
-                    f'of {len(part)} target frames ({name}) only {count} can be used, the others '
-                    'cannot be read or show nothing (black or white); the warnings say which')
+        _write(temporary / _ADAPTING, _kept_files(
+            frames.adapting, _ADAPTING, at_least=1, input_height=input_height, hide=hide))
+        sizes = set()
+        for number, block in enumerate(frames.held_back):
+            name = f'{_BLOCK}{number:03d}'
+            files = _kept_files(
+                block, name, at_least=2, input_height=input_height, hide=hide)
+            sizes.update(file.size for file in files)
+            _write_block(temporary / name, files)
+        if not any(temporary.glob(f'{_BLOCK}*')):
+            raise InputError(
+                'no two target frames that are held back together have one size: got '
+                f'{", ".join(f"{width} x {height}" for width, height in sorted(sizes))} (as the '
+                'model sees them); the gate compares each frame with the one before. Give frames '
+                'of one camera and size')
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    name: str
+    size: tuple[int, int]  # width, height
+    jpeg: bytes
+
+
+def _kept_files(
+    part: SegmentationDataset, title: str, *, at_least: int, input_height: int,
+    hide: Callable[[np.ndarray], np.ndarray],
+) -> list[_File]:
+    """Return the frames that can be used; too few are refused."""
+    files = []
+    for index in range(len(part)):
+        image = _usable(part, index)
+        if image is not None:
+            image = shrink_frame(hide(image), input_height)
+            files.append(_File(
+                name=f'{part.name(index)}.jpg', size=image.shape[1::-1],
+                jpeg=encode_jpeg(image, quality=JPEG_QUALITY)))
+    if len(files) < at_least:
+        raise InputError(
+            f'of {len(part)} target frames ({title}) only {len(files)} can be used, the others '
+            'cannot be read or show nothing (black or white); the warnings say which')
+    return files
+
+
+def _write(folder: Path, files: Sequence[_File]) -> None:
+    folder.mkdir()
+    for file in files:
+        (folder / file.name).write_bytes(file.jpeg)
+
+
+def _write_block(folder: Path, files: Sequence[_File]) -> None:
+    """Write the frames of a block, those of another size than the first one beside it."""
+    for number, size in enumerate(dict.fromkeys(file.size for file in files)):
+        alike = [file for file in files if file.size == size]
+        if len(alike) > 1:
+            _write(folder.with_name(f'{folder.name}_{number}') if number else folder, alike)
+        else:
+            logger.warning(
+                'target frame %s is left out: no other one of %s has its size, %s x %s',
+                alike[0].name, folder.name, *size)
 
 
 def _usable(frames: SegmentationDataset, index: int) -> np.ndarray | None:

@@ -10,6 +10,7 @@ Versions of a model in a folder, and one pointer to the version in use.
     in_use               the pointer: the version in use, then those used before, newest first
     rolled_back.json     the versions that were left by a rollback, and why
     on_trial.NODE.json   the version that a node has on trial, see `trial_file`
+    not_used.json        accepted ones that were compared with a version no longer in use
 
 A version's name is its number and the hash of its `version.json`, so that a damaged one is told
 from a whole one. The pointer is a text file that is replaced atomically, not a symbolic link: it
@@ -30,11 +31,10 @@ from pathlib import Path
 import re
 import shutil
 import time
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from bkd_core import atomic, model_directory
 from bkd_core.adaptation.disk_errors import disk_errors
-from bkd_core.adaptation.rolled_back import read_reasons, write_reasons
 from bkd_core.adaptation.version_files import (
     files_of,
     files_to_add,
@@ -44,10 +44,18 @@ from bkd_core.adaptation.version_files import (
     short_hash,
     verify_model,
 )
+from bkd_core.adaptation.version_marks import (
+    FILES as MARK_FILES,
+    mark,
+    NOT_USED,
+    read_marks,
+    ROLLED_BACK,
+    unmark,
+)
 from bkd_core.errors import InputError
 from bkd_core.model_directory import POINTER, VERSION_NAME
 
-STATES = ('in use', 'accepted', 'refused', 'rolled back', 'damaged')
+STATES = ('in use', 'accepted', 'refused', ROLLED_BACK, NOT_USED, 'damaged')
 LOCK = '.lock'
 _BEGIN_LOCK = '.begin.lock'
 BY_A_PERSON = 'A person went back to the version before.'
@@ -64,9 +72,11 @@ class Version:
     :param name: Its number, six digits, and a hash; also its folder's name.
     :param directory: Its model directory.
     :param state: One of `STATES`.
-    :param reason: Why it was accepted, refused or rolled back, or what is damaged.
+    :param reason: Why it was accepted, refused, rolled back or not used, or what is damaged.
     :param is_in_use: The pointer names it; a damaged one may be in use, too.
     :param parent: The version that it was made from, if it was made from one.
+    :param num_rounds: How many rounds, one after the other, led to it; None if its record does
+        not say.
     :param created: When it was added, ISO 8601, UTC.
     :param num_bytes: Its size on the disk.
     """
@@ -77,6 +87,7 @@ class Version:
     reason: str
     is_in_use: bool
     parent: str | None
+    num_rounds: int | None
     created: str
     num_bytes: int
 
@@ -142,6 +153,7 @@ class ModelVersions:
 
     def add(
         self, candidate: Path, *, is_accepted: bool, reason: str, parent: str | None = None,
+        num_rounds: int | None = None,
     ) -> Version:
         """
         Copy a model directory in; it becomes visible once it is complete and verified.
@@ -151,12 +163,14 @@ class ModelVersions:
         :param is_accepted: Whether it may ever be used.
         :param reason: Why, in a sentence.
         :param parent: Name of the version that it was made from.
+        :param num_rounds: How many rounds, one after the other, led to it.
         :raises InputError: If it is no complete model or another process is writing.
         """
         candidate = model_directory.resolve(candidate)
         verify_model(candidate)
         record = json.dumps({
             'is_accepted': is_accepted, 'reason': reason, 'parent': parent,
+            'num_rounds': num_rounds,
             'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
             'files': hashes_of(candidate)}, indent=1)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -175,26 +189,31 @@ class ModelVersions:
                         'process write into it? Is the disk at fault?')
             return self._read(name, is_in_use=False)
 
-    def use(self, wanted: str) -> Version:
+    def use(self, wanted: str, *, only_from: str | None = None) -> Version:
         """
         Let the pointer name another version.
 
-        One that was rolled back is taken, too: who names it knows why, and the mark is gone.
+        One that was set aside is taken, too: who names it knows why, and the mark is gone.
 
         :param wanted: Its name or number; only an accepted, undamaged one is taken.
+        :param only_from: Use it only if the version of this name is in use. Else it is marked as
+            not used, unless it was used already.
+        :return: The version that was wanted, in use or marked.
         :raises InputError: If it is refused, damaged or missing, or another process is writing.
         """
         with self._writing():
             version = self.find(wanted)
-            if version.state not in ('accepted', 'in use', 'rolled back'):
+            if version.state not in ('accepted', 'in use', *MARK_FILES):
                 raise InputError(
                     f'version {version.name} is {version.state} ({version.reason}) and is never '
                     'used; choose an accepted one')
-            reasons = read_reasons(self.folder)
-            if reasons.pop(version.name, None) is not None:
-                write_reasons(self.folder, reasons)
-            before = [name for name in self._pointer() if name != version.name]
-            self._point([version.name, *before])
+            pointer = self._pointer()
+            if only_from is not None and pointer[:1] != [only_from]:
+                if version.state == 'accepted' and version.name not in pointer:
+                    mark(self.folder, NOT_USED, version.name, why_not_used(only_from, pointer))
+                return self._read(version.name, is_in_use=version.is_in_use)
+            unmark(self.folder, version.name)
+            self._point([version.name, *(name for name in pointer if name != version.name)])
             return self._read(version.name, is_in_use=True)
 
     def rollback(self, *, reason: str = BY_A_PERSON, only_from: str | None = None) -> Version:
@@ -218,9 +237,7 @@ class ModelVersions:
                 raise InputError(
                     f'{self.folder}: there is no whole version before the one in use')
             self._point(before)  # first: what was left is out of use, whatever comes now
-            write_reasons(self.folder, {
-                name: why for name, why in {**read_reasons(self.folder), left: reason}.items()
-                if (self.folder / name).is_dir()})
+            mark(self.folder, ROLLED_BACK, left, reason)
             return self._read(before[0], is_in_use=True)
 
     def prune(self, max_bytes: int) -> list[str]:
@@ -229,7 +246,7 @@ class ModelVersions:
 
         The version in use, the one before it, the first (the original), the newest, and the
         newest refused one always stay, so the bound holds if five versions fit into it. One that
-        was rolled back counts as refused.
+        was rolled back or not used counts as refused.
 
         :param max_bytes: What the versions may take up.
         :return: The names of those that were deleted.
@@ -239,7 +256,7 @@ class ModelVersions:
             versions = self.list()
             kept = self._protected(versions)
             excess = sum(version.num_bytes for version in versions) - max_bytes
-            order = {'damaged': 0, 'refused': 1, 'rolled back': 1, 'accepted': 2}
+            order = {'damaged': 0, 'refused': 1, ROLLED_BACK: 1, NOT_USED: 1, 'accepted': 2}
             candidates = sorted(
                 (version for version in versions if version.name not in kept),
                 key=lambda version: (order[version.state], version.number))
@@ -255,7 +272,7 @@ class ModelVersions:
     def _protected(self, versions: list[Version]) -> set[str]:
         names = [version.name for version in versions]
         refused = [
-            version.name for version in versions if version.state in ('refused', 'rolled back')]
+            version.name for version in versions if version.state in ('refused', *MARK_FILES)]
         return {*self._pointer()[:2], *names[:1], *names[-1:], *refused[-1:]}
 
     def _delete(self, version: Version) -> None:
@@ -287,20 +304,26 @@ class ModelVersions:
     def _read(self, name: str, *, is_in_use: bool) -> Version:
         directory = self.folder / name
         record, fault = read_record(directory)
-        rolled_back = '' if is_in_use else read_reasons(self.folder).get(name, '')
         if fault:
-            state = 'damaged'
+            state, reason = 'damaged', fault
         elif not record['is_accepted']:
-            state = 'refused'
-        elif rolled_back:
-            state = 'rolled back'
+            state, reason = 'refused', record['reason']
+        elif is_in_use:
+            state, reason = 'in use', record['reason']
         else:
-            state = 'in use' if is_in_use else 'accepted'
+            state, reason = self._mark_of(name) or ('accepted', record['reason'])
         return Version(
-            name=name, directory=directory, state=state,
-            reason=fault or rolled_back or record['reason'],
-            is_in_use=is_in_use, parent=record.get('parent'), created=record.get('created', ''),
+            name=name, directory=directory, state=state, reason=reason,
+            is_in_use=is_in_use, parent=record.get('parent'),
+            num_rounds=record.get('num_rounds'), created=record.get('created', ''),
             num_bytes=sum((directory / file).stat().st_size for file in files_of(directory)))
+
+    def _mark_of(self, name: str) -> tuple[str, str] | None:
+        for state in MARK_FILES:
+            reason = read_marks(self.folder, state).get(name)
+            if reason is not None:
+                return state, reason
+        return None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -326,3 +349,15 @@ class ModelVersions:
                         f'{self.folder}: another process has been writing here for '
                         f'{self._wait_s:g} s. Try again when it is done') from error
             time.sleep(0.05)
+
+
+def why_not_used(compared: str, pointer: Sequence[str]) -> str:
+    """
+    Return why an accepted version is not used: the one that it was compared with is not, either.
+
+    :param compared: Name of the version that it was compared with.
+    :param pointer: The version in use, then those before; empty if none is in use.
+    """
+    return (
+        f'The version in use changed during the round: it was {compared}, with which this one was '
+        f'compared, and is {pointer[0] if pointer else "none"} now.')

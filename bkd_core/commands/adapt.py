@@ -24,7 +24,8 @@ class Adapt:
     The teacher is refreshed on the frames, a student is distilled from it, and a gate compares
     it with the model in use: on labelled source frames, on target frames that were held back,
     and on labelled target frames where some are given. The student becomes a version in the
-    output folder, with report.html, and is used only if the gate accepts it.
+    output folder, with report.html, and is used only if the gate accepts it and the version
+    that it was compared with is still in use then.
 
     Runs at low priority. Ctrl-C or SIGTERM stops it, and the same command goes on; SIGSTOP and
     SIGCONT pause it.
@@ -66,6 +67,8 @@ class Adapt:
     """low: other processes go first (nice). idle: only what they leave of the processors."""
     restart: bool = False
     """Throw away what an unfinished round reached."""
+    restart_if_changed: bool = False
+    """Throw it away if it had other settings or target frames; without, that is refused."""
     allow_grey: bool = False
     """Adapt to frames without colour, a monochrome camera's, though the source's have some."""
     supervisor: int = 0
@@ -115,7 +118,8 @@ class Adapt:
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
             stride=self.stride, blur_classes=self.blur_classes, threads=self.threads,
-            restart=self.restart, allow_grey=self.allow_grey)
+            restart=self.restart, restart_if_changed=self.restart_if_changed,
+            allow_grey=self.allow_grey)
         if self.supervisor:
             lines = ProgressLines(sys.stdout)
             version = run_round(task, on_progress=lines.report).version
@@ -126,4 +130,7 @@ class Adapt:
         for item in outcome.decision.criteria:
             print(f'{"met    " if item.is_met else "NOT MET"}  {item.sentence}')
         version = outcome.version
-        print(f'version {version.name}: {version.state}\nreport: {version.directory}/report.html')
+        print(f'version {version.name}: {version.state}')
+        if outcome.decision.is_accepted and version.state != 'in use':
+            print(version.reason)
+        print(f'report: {version.directory}/report.html')
