@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
+from functools import lru_cache, partial
 import os
 from pathlib import Path
 import re
@@ -26,7 +26,7 @@ FOLDERS = ('.ci', 'bkd_core', 'bkd_ros', 'config', 'docs', 'launch', 'scripts', 
 PAGES = {'README.md': README, **{
     path.name: path.read_text(encoding='utf-8') for path in sorted((ROOT / 'docs').glob('*.md'))}}
 # Commands of the shell and of other projects; only their syntax is checked.
-FOREIGN = {'cd', 'colcon', 'export', 'ln', 'mkdir', 'source'}
+FOREIGN = {'cd', 'colcon', 'cp', 'export', 'ln', 'mkdir', 'source'}
 
 
 def shell_lines(text: str) -> list[str]:
@@ -37,14 +37,19 @@ def shell_lines(text: str) -> list[str]:
         if line.strip()]
 
 
-def named_paths(text: str) -> list[str]:
-    """Return the project's own paths that a Markdown text names in code spans or links."""
+def named_paths(text: str, folder: str = '') -> list[str]:
+    """
+    Return the project's own paths that a Markdown text names in code spans or links.
+
+    :param text: The page's.
+    :param folder: Where the page lies; links start from there.
+    """
     spans = re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.S | re.M))
     links = re.findall(r'\]\(([^)#\s]+)', text)
     paths = [span for span in spans if re.fullmatch(r'[\w./-]+', span)]
     return sorted({
         path for path in paths if path.split('/')[0] in FOLDERS and '/' in path
-    } | {link for link in links if '://' not in link})
+    } | {os.path.join(folder, link) for link in links if '://' not in link})
 
 
 def sections(text: str, title: str) -> str:
@@ -116,20 +121,48 @@ def check_bkd(words):
     for word in words[1:]:
         if word.startswith('--'):
             assert re.search(rf'{re.escape(word)}\b', text), f'bkd {command} has no {word}'
-        if word.endswith('.yaml'):
-            assert load_experiment(ROOT / word)
+        if word.endswith('.yaml'):  # one without a folder is a copy of a shipped one
+            folder = ROOT if '/' in word else ROOT / 'config' / 'experiments'
+            assert load_experiment(folder / word)
     values = dict(zip(words, words[1:]))
     if '--protocol' in values:
         assert load_protocol(values['--protocol']).budget(values.get('--budget', 'cpu'))
 
 
 def check_ros2(words):
-    assert words[:2] == ['launch', 'bkd_ros']
+    if words[:2] != ['launch', 'bkd_ros']:
+        check_running_node(words)
+        return
     path = ROOT / 'launch' / words[2]
     assert path.is_file()
     names = {word.split(':=')[0] for word in words[3:]}
     assert all(':=' in word for word in words[3:])
     assert names <= strings_in(path.read_text(encoding='utf-8'))
+
+
+def check_running_node(words):
+    page = PAGES['ros.md']
+    if words[:2] == ['service', 'call']:
+        name = words[2].rpartition('/')[2]
+        assert f'| `~/{name}` | `{words[3].replace("/srv/", "/")}` |' in page
+    elif words[:2] == ['param', 'set']:
+        parameters = sections(page, f'Parameters of {words[2].strip("/")}')
+        assert re.search(rf'^\| `{words[3]}` \| .* \| yes \|', parameters, re.M)
+    else:
+        assert words[:2] == ['topic', 'echo']
+        assert f'`~/{words[2].rpartition("/")[2]}`' in page
+
+
+def check_node(node, words):
+    assert words[0] == '--ros-args'
+    parameters = sections(PAGES['ros.md'], f'Parameters of {node}')
+    for option, value in zip(words[1::2], words[2::2]):
+        if option == '--params-file':
+            assert node in (ROOT / value).read_text(encoding='utf-8')
+        elif option == '-p':
+            assert f'| `{value.partition(":=")[0]}` |' in parameters
+        else:
+            assert option == '-r' and value.startswith('image:=')
 
 
 def check_torchrun(words):
@@ -144,7 +177,10 @@ def check_torchrun(words):
 
 
 CHECKS = {'make': check_make, 'pip': check_pip, 'python3': check_python, 'bkd': check_bkd,
-          'ros2': check_ros2, 'torchrun': check_torchrun}
+          'ros2': check_ros2, 'torchrun': check_torchrun,
+          **{node: partial(check_node, node) for node in (
+              'segmentation_node', 'collector_node', 'adaptation_node', 'player_node',
+              'recorder_node')}}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +194,8 @@ def test_a_command_that_a_page_shows_is_right(line):
 
 
 @pytest.mark.parametrize(
-    'path', [path for text in PAGES.values() for path in named_paths(text)])
+    'path', [path for page, text in PAGES.items()
+             for path in named_paths(text, '' if page == 'README.md' else 'docs')])
 def test_a_path_that_a_page_names_exists(path):
     assert (ROOT / path).exists()
 
@@ -265,6 +302,7 @@ def test_the_readme_reader_finds_planted_commands_and_paths():
         '```bash\nmake x\n\ncd \\\n    y\n```\n')
     assert shell_lines(text) == ['make x', 'cd     y']
     assert named_paths(text) == ['config/a.yaml', 'docs/b.md']
+    assert named_paths('[c](c.md)', 'docs') == ['docs/c.md']
     assert strings_in('"""Publishes ~/a."""\ncreate_publisher(Image, "~/b")') == {'~/b'}
 
 
@@ -272,7 +310,10 @@ def test_the_readme_reader_finds_planted_commands_and_paths():
     'bkd train config/experiments/streets.yaml --outptu x', 'make no-such-target',
     "pip install '.[trian]'", 'bkd benchmark search --protocol streets --budget gpus',
     'ros2 launch bkd_ros other.launch.py', 'bkd fly',
-    'ros2 launch bkd_ros segment.launch.py modle:=x'])
+    'ros2 launch bkd_ros segment.launch.py modle:=x',
+    'ros2 service call /segmentation_node/rolback std_srvs/srv/Trigger',
+    'ros2 param set /segmentation_node runtime torch',
+    'segmentation_node --ros-args -p modle:=x'])
 def test_a_planted_wrong_command_is_found(line):
     program, *words = shlex.split(line)
     with pytest.raises((AssertionError, InputError)):
