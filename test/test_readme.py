@@ -101,7 +101,7 @@ def check_make(words):
 
 
 def check_pip(words):
-    if words == ['uninstall', 'onnxruntime']:  # onnxruntime-gpu takes its place
+    if words[-1] in ('onnxruntime', 'onnxruntime-gpu'):  # the second takes the first one's place
         return
     assert words[0] == 'install'
     setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
