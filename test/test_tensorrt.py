@@ -126,7 +126,7 @@ def test_an_engine_of_something_else_is_never_loaded(library, frame, monkeypatch
     Segmenter.load(runtime='tensorrt')(frame)
     name = 'tensorrt'
     if change == 'device':
-        monkeypatch.setattr(machine, 'nvidia_devices', lambda: ['NVIDIA H200'])
+        monkeypatch.setattr(machine, 'nvidia_devices', lambda: ['NVIDIA L4'])
     elif change == 'tensorrt':
         monkeypatch.setitem(sys.modules, 'tensorrt', SimpleNamespace(__version__='10.10.0'))
     elif change == 'onnxruntime':
