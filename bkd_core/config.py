@@ -219,7 +219,8 @@ class TrainingConfig:
     :param label_space: Label space of the network; the data sets' labels are mapped into it.
     :param source: Labelled images.
     :param target: Images whose labels are never read.
-    :param validation: Labelled images of the target domain, for measuring only.
+    :param validation: Labelled images of the target domain, for measuring only; where it has
+        none, of the source, other ones than those trained on.
     :param method: How to learn; its name chooses its settings.
     :param rare_class_sampling: How often each source image comes.
     :param steps: Optimizer steps.
@@ -243,6 +244,7 @@ class TrainingConfig:
     :param half_precision_weights: Store the finished model's weights as float16: half the size.
         Its ONNX file stays float32.
     :param data_licences: Text for the model card: whose data this is and under which licence.
+        Needed where source frames are to travel with the model (`bkd train --replay-frames`).
     :param records: What the run writes down.
     """
 

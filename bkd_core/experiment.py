@@ -17,7 +17,7 @@ from bkd_core.config import DataConfig, TrainingConfig
 from bkd_core.config_file import to_yaml
 from bkd_core.datasets.dataset import SegmentationDataset
 from bkd_core.datasets.open_dataset import open_dataset
-from bkd_core.datasets.replay import write_replay
+from bkd_core.datasets.replay import check_licences, write_replay
 from bkd_core.errors import InputError
 from bkd_core.evaluation import evaluate, measure_reference, Scores
 from bkd_core.export import check_parity, export_onnx
@@ -27,7 +27,7 @@ from bkd_core.method_config import SourceOnlyConfig
 from bkd_core.methods import METHODS, SharedMaps, SoftLabelMemory
 from bkd_core.model_card import model_card
 from bkd_core.model_directory import ModelSpec
-from bkd_core.models import save_weights
+from bkd_core.models import check_network, save_weights
 from bkd_core.progress import progress_bar
 from bkd_core.stage_networks import load_initial, load_teachers, place_of
 from bkd_core.training import choose_device, present_processes, RunRecords, Trainer
@@ -36,6 +36,13 @@ from bkd_core.training.run_lock import only_run
 from torch import nn
 
 BUILT_ON = 'built_on.json'
+# What to give where labels are needed and missing.
+_LABELS = {
+    'source': 'Give one that has, such as image_folder',
+    'validation':
+        'Without labelled frames of the target give source frames that no stage is trained on '
+        "(image_folder's 'first' and 'last'), and judge the target by 'bkd evaluate', which also "
+        'scores frames without labels'}
 
 
 def run_experiment(
@@ -52,14 +59,16 @@ def run_experiment(
     :param replay_frames: So many labelled source frames are put into each model directory; 0 for
         none, since not every licence lets images travel.
     :return: The scores of the stages that were run or found finished.
-    :raises InputError: If a stage's folder belongs to other settings, or data is missing.
+    :raises InputError: If a stage's folder belongs to other settings, data is missing or has no
+        labels where they are needed, or frames are to travel whose licences are not named.
     """
     processes = present_processes()
     chosen = chosen_stages(stages, only)
-    for config in chosen.values():  # before hours of training, not after
-        for data in (config.source, config.validation, *_target(config)):
-            with processes.first_before_others():  # it lists files, the others read the list
-                open_dataset(data, data_root)
+    for name, config in chosen.items():  # before hours of training, not after
+        with processes.first_before_others():  # it lists files, the others read the list
+            _check_stage(name, config, data_root)
+        if replay_frames:
+            check_licences(config.data_licences)
     scores = {}
     for name, config in chosen.items():
         scores[name] = run_stage(name, config, directory=output / name, data_root=data_root)
@@ -86,6 +95,28 @@ def chosen_stages(
         if name not in stages:
             raise InputError(f"stage '{name}': the configuration has {list(stages)}")
     return {name: config for name, config in stages.items() if not only or name in only}
+
+
+def _check_stage(name: str, config: TrainingConfig, data_root: Path | None) -> None:
+    """Refuse a stage whose network has no such options, or whose data can't be used."""
+    try:
+        check_network(config.model.network, config.model.options)
+    except InputError as error:
+        raise InputError(
+            f"stage '{name}': {error} A dotted option of the command line goes to every stage, or "
+            'to those that --stage names') from error
+    chosen = {'source': config.source, 'validation': config.validation}
+    if METHODS[config.method.name].uses_target:
+        chosen['target'] = config.target
+    for setting, data in chosen.items():
+        try:
+            dataset = open_dataset(data, data_root)
+        except InputError as error:
+            raise InputError(f"stage '{name}': {setting}: {error}") from error
+        if setting in _LABELS and not dataset.has_labels:
+            raise InputError(
+                f"stage '{name}': {setting}: the data set '{data.name}' has no labels here; "
+                f'{setting} needs them. {_LABELS[setting]}')
 
 
 def run_stage(

@@ -42,10 +42,12 @@ CONFIG = 'config.yaml'
 METRICS = 'metrics.json'
 CARD = 'MODEL_CARD.md'
 REPORT = 'report.html'  # of the round that made the model; it shows frames of the camera
-# Files that a whole model may lack, and what to do about it.
+# Files that a whole model may lack, and what to do about it, also where it is a version, a package
+# or the shipped student, which never change.
 _REMEDIES = {
-    ONNX: '. Make it: bkd export {}; or take the runtime torch',
-    INT8: '. Make it: bkd export {} --runtime onnxruntime_int8 --frames RECORDING_OR_FOLDER'}
+    ONNX: '. Make a copy that has it: bkd export {} --output FOLDER; or take the runtime torch',
+    INT8: '. Make a copy that has it: bkd export {} --runtime onnxruntime_int8 --frames '
+          'RECORDING_OR_FOLDER --output FOLDER; or take another runtime, such as auto'}
 # In a folder of versions: the file that names the one in use, and what a version is called.
 POINTER = 'in_use'
 VERSION_NAME = re.compile(r'\d{6}-[0-9a-f]{8}')

@@ -10,6 +10,7 @@ from bkd_core.adaptation import QualityConfig
 from bkd_core.adaptation.frame_selection import KeepLatest
 from bkd_core.benchmarks.frame_quality import BLURS, EXPOSURES, faults_of, quality_section, table
 from bkd_core.benchmarks.frame_selection import (
+    compared,
     coverage,
     draw_stream,
     Features,
@@ -88,7 +89,14 @@ def test_the_page_of_selections_compares_all_of_them_by_the_same_frames():
     farthest = {name: float(cells[0].split()[0]) for name, cells in by_name.items()
                 if re.match(r'\d', cells[0])}
     assert farthest['stratified_k_center, encoder'] < farthest['keep_latest']
-    assert re.search(r'smaller in \d+ of 12 comparisons', lines[-1])
+    assert len(re.findall(r'(?:smaller|larger) in \d+ of 12 comparisons', lines[-1])) == 2
+
+
+def test_a_comparison_names_the_way_that_most_go():
+    assert compared(np.array([-.04, -.03, .01])) == (
+        'smaller in 2 of 3 comparisons, by 2.0 % on average')
+    assert compared(np.array([.04, .05, 0])) == (
+        'larger in 2 of 3 comparisons, by 3.0 % on average')
 
 
 def test_a_table_is_markdown():

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 
 from bkd_core import checkout, experiment, model_directory
-from bkd_core.config import ModelConfig, TrainingConfig
+from bkd_core.config import DataConfig, ModelConfig, TrainingConfig
 from bkd_core.config_file import load_experiment
+from bkd_core.datasets.open_dataset import open_dataset
 from bkd_core.datasets.replay import open_replay
 from bkd_core.errors import InputError
 from bkd_core.evaluation import ShiftReference
@@ -105,12 +106,44 @@ def test_source_frames_travel_with_a_model_only_if_they_are_asked_for(copied):
     assert not (copied / 'student' / 'replay').exists()
     licensed = {
         name: replace(config, data_licences='free') for name, config in STAGES.items()}
-    with pytest.raises(InputError, match='data_licences whose images'):
-        run(copied, replay_frames=3, only=('student',))
     shutil.rmtree(copied)
+    with pytest.raises(InputError, match='data_licences whose images'):
+        run(copied, replay_frames=3)
+    assert not copied.exists()  # refused before anything was trained
     run(copied, licensed, replay_frames=3)
     assert len(open_replay(
         copied / 'student' / 'replay', label_space=get_label_space('street9'))) == 3
+
+
+@pytest.mark.parametrize('setting', ['source', 'validation'])
+def test_data_without_the_labels_that_it_needs_is_refused_before_training(
+        tmp_path, monkeypatch, setting):
+    class Unlabelled(PaintedFrames):
+        has_labels = False
+
+    monkeypatch.setattr(
+        experiment, 'open_dataset',
+        lambda config, data_root: (Unlabelled if config.name == 'store' else PaintedFrames)(4))
+    stages = {**STAGES, 'student': replace(STUDENT, **{setting: DataConfig(name='store')})}
+    message = f"'student': {setting}: the data set 'store' has no labels here; {setting} needs"
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, stages)
+    assert not (tmp_path / 'source_only').exists()
+
+
+def test_data_that_can_not_be_opened_is_named_by_its_stage_and_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, 'open_dataset', open_dataset)
+    stages = {'source_only': replace(SOURCE_ONLY, source=DataConfig(
+        name='streets', options={'domain': 'source', 'num_frames': 4}))}
+    with pytest.raises(InputError, match="'source_only': validation: data set 'streets' needs"):
+        run(tmp_path, stages)
+
+
+def test_an_option_that_a_later_stages_network_has_not_is_refused_before_training(tmp_path):
+    model = replace(STUDENT.model, options={'weights': 'a.pth'})
+    with pytest.raises(InputError, match="stage 'student': .*'weights'.*--stage names"):
+        run(tmp_path, {**STAGES, 'student': replace(STUDENT, model=model)})
+    assert not (tmp_path / 'source_only').exists()
 
 
 def test_the_measured_numbers_are_those_of_the_returned_scores(finished):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
+from functools import lru_cache, partial
 import os
 from pathlib import Path
 import re
@@ -16,6 +16,7 @@ import sys
 from bkd_core.benchmarks.adaptation.protocol import load_protocol
 from bkd_core.config_file import load_experiment
 from bkd_core.errors import InputError
+from bkd_core.labels import LABEL_SPACES
 from fixtures_models import write_tiny_model
 import pytest
 
@@ -26,7 +27,7 @@ FOLDERS = ('.ci', 'bkd_core', 'bkd_ros', 'config', 'docs', 'launch', 'scripts', 
 PAGES = {'README.md': README, **{
     path.name: path.read_text(encoding='utf-8') for path in sorted((ROOT / 'docs').glob('*.md'))}}
 # Commands of the shell and of other projects; only their syntax is checked.
-FOREIGN = {'cd', 'colcon', 'export', 'ln', 'mkdir', 'source'}
+FOREIGN = {'cd', 'colcon', 'cp', 'export', 'ln', 'mkdir', 'source'}
 
 
 def shell_lines(text: str) -> list[str]:
@@ -37,14 +38,19 @@ def shell_lines(text: str) -> list[str]:
         if line.strip()]
 
 
-def named_paths(text: str) -> list[str]:
-    """Return the project's own paths that a Markdown text names in code spans or links."""
+def named_paths(text: str, folder: str = '') -> list[str]:
+    """
+    Return the project's own paths that a Markdown text names in code spans or links.
+
+    :param text: The page's.
+    :param folder: Where the page lies; links start from there.
+    """
     spans = re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.S | re.M))
     links = re.findall(r'\]\(([^)#\s]+)', text)
     paths = [span for span in spans if re.fullmatch(r'[\w./-]+', span)]
     return sorted({
         path for path in paths if path.split('/')[0] in FOLDERS and '/' in path
-    } | {link for link in links if '://' not in link})
+    } | {os.path.join(folder, link) for link in links if '://' not in link})
 
 
 def sections(text: str, title: str) -> str:
@@ -96,7 +102,7 @@ def check_make(words):
 
 
 def check_pip(words):
-    if words == ['uninstall', 'onnxruntime']:  # onnxruntime-gpu takes its place
+    if words[-1] in ('onnxruntime', 'onnxruntime-gpu'):  # the second takes the first one's place
         return
     assert words[0] == 'install'
     setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
@@ -114,22 +120,50 @@ def check_bkd(words):
     text = help_of(*command.split())
     assert f'usage: bkd {command} ' in text
     for word in words[1:]:
-        if word.startswith('--'):
+        if word.startswith('--') and '.options.' not in word:  # these depend on the file
             assert re.search(rf'{re.escape(word)}\b', text), f'bkd {command} has no {word}'
-        if word.endswith('.yaml'):
-            assert load_experiment(ROOT / word)
+        if word.endswith('.yaml'):  # one without a folder is a copy of a shipped one
+            folder = ROOT if '/' in word else ROOT / 'config' / 'experiments'
+            assert load_experiment(folder / word)
     values = dict(zip(words, words[1:]))
     if '--protocol' in values:
         assert load_protocol(values['--protocol']).budget(values.get('--budget', 'cpu'))
 
 
 def check_ros2(words):
-    assert words[:2] == ['launch', 'bkd_ros']
+    if words[:2] != ['launch', 'bkd_ros']:
+        check_running_node(words)
+        return
     path = ROOT / 'launch' / words[2]
     assert path.is_file()
     names = {word.split(':=')[0] for word in words[3:]}
     assert all(':=' in word for word in words[3:])
     assert names <= strings_in(path.read_text(encoding='utf-8'))
+
+
+def check_running_node(words):
+    page = PAGES['ros.md']
+    if words[:2] == ['service', 'call']:
+        name = words[2].rpartition('/')[2]
+        assert f'| `~/{name}` | `{words[3].replace("/srv/", "/")}` |' in page
+    elif words[:2] == ['param', 'set']:
+        parameters = sections(page, f'Parameters of {words[2].strip("/")}')
+        assert re.search(rf'^\| `{words[3]}` \| .* \| yes \|', parameters, re.M)
+    else:
+        assert words[:2] == ['topic', 'echo']
+        assert f'`~/{words[2].rpartition("/")[2]}`' in page
+
+
+def check_node(node, words):
+    assert words[0] == '--ros-args'
+    parameters = sections(PAGES['ros.md'], f'Parameters of {node}')
+    for option, value in zip(words[1::2], words[2::2]):
+        if option == '--params-file':
+            assert node in (ROOT / value).read_text(encoding='utf-8')
+        elif option == '-p':
+            assert f'| `{value.partition(":=")[0]}` |' in parameters
+        else:
+            assert option == '-r' and value.startswith('image:=')
 
 
 def check_torchrun(words):
@@ -144,21 +178,25 @@ def check_torchrun(words):
 
 
 CHECKS = {'make': check_make, 'pip': check_pip, 'python3': check_python, 'bkd': check_bkd,
-          'ros2': check_ros2, 'torchrun': check_torchrun}
+          'ros2': check_ros2, 'torchrun': check_torchrun,
+          **{node: partial(check_node, node) for node in (
+              'segmentation_node', 'collector_node', 'adaptation_node', 'player_node',
+              'recorder_node')}}
 
 
 @pytest.mark.parametrize(
     'line', [line for text in PAGES.values() for line in shell_lines(text)])
 def test_a_command_that_a_page_shows_is_right(line):
     subprocess.run(['bash', '-n', '-c', line], check=True)
-    program, *words = shlex.split(line)
+    program, *words = shlex.split(line, comments=True)
     if program not in FOREIGN and not re.fullmatch(r'[A-Z_]+=.*', program):
         assert program in CHECKS, f"this test doesn't know how to check '{program}'"
         CHECKS[program](words)
 
 
 @pytest.mark.parametrize(
-    'path', [path for text in PAGES.values() for path in named_paths(text)])
+    'path', [path for page, text in PAGES.items()
+             for path in named_paths(text, '' if page == 'README.md' else 'docs')])
 def test_a_path_that_a_page_names_exists(path):
     assert (ROOT / path).exists()
 
@@ -187,7 +225,7 @@ def test_every_command_is_in_these_tests():
 
 
 def test_the_options_that_the_text_names_exist():
-    text = sections(README, 'Using it')
+    text = re.sub(r'^pip .*$', '', sections(README, 'Using it'), flags=re.M)
     known = ''.join(help_of(*command.split()) for command in COMMANDS)
     # A dotted option sets a key of the configuration, which the resolved help doesn't list.
     options = set(re.findall(r'(?<![\w-])--[a-z-]+(?![\w.-])', text)) - {'--help'}
@@ -247,6 +285,12 @@ def topics_of_node(model: Path, transport: str, *, outputs: set, camera: tuple) 
     return result
 
 
+def test_the_label_spaces_that_the_readme_lists_are_those_of_the_code():
+    listed = re.search(
+        r'There are seven label spaces: (.*?)Other', sections(README, 'Data sets'), re.S)[1]
+    assert set(re.findall(r'`(\w+)`', listed)) == set(LABEL_SPACES) and len(LABEL_SPACES) == 7
+
+
 def test_the_two_commands_come_first():
     assert shell_lines(README)[:2] == ['make demo', 'make test']
 
@@ -265,6 +309,7 @@ def test_the_readme_reader_finds_planted_commands_and_paths():
         '```bash\nmake x\n\ncd \\\n    y\n```\n')
     assert shell_lines(text) == ['make x', 'cd     y']
     assert named_paths(text) == ['config/a.yaml', 'docs/b.md']
+    assert named_paths('[c](c.md)', 'docs') == ['docs/c.md']
     assert strings_in('"""Publishes ~/a."""\ncreate_publisher(Image, "~/b")') == {'~/b'}
 
 
@@ -272,8 +317,11 @@ def test_the_readme_reader_finds_planted_commands_and_paths():
     'bkd train config/experiments/streets.yaml --outptu x', 'make no-such-target',
     "pip install '.[trian]'", 'bkd benchmark search --protocol streets --budget gpus',
     'ros2 launch bkd_ros other.launch.py', 'bkd fly',
-    'ros2 launch bkd_ros segment.launch.py modle:=x'])
+    'ros2 launch bkd_ros segment.launch.py modle:=x',
+    'ros2 service call /segmentation_node/rolback std_srvs/srv/Trigger',
+    'ros2 param set /segmentation_node runtime torch',
+    'segmentation_node --ros-args -p modle:=x'])
 def test_a_planted_wrong_command_is_found(line):
-    program, *words = shlex.split(line)
+    program, *words = shlex.split(line, comments=True)
     with pytest.raises((AssertionError, InputError)):
         CHECKS[program](words)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 import sys
 from types import SimpleNamespace
 
@@ -125,7 +126,7 @@ def test_an_engine_of_something_else_is_never_loaded(library, frame, monkeypatch
     Segmenter.load(runtime='tensorrt')(frame)
     name = 'tensorrt'
     if change == 'device':
-        monkeypatch.setattr(machine, 'nvidia_devices', lambda: ['NVIDIA H200'])
+        monkeypatch.setattr(machine, 'nvidia_devices', lambda: ['NVIDIA L4'])
     elif change == 'tensorrt':
         monkeypatch.setitem(sys.modules, 'tensorrt', SimpleNamespace(__version__='10.10.0'))
     elif change == 'onnxruntime':
@@ -193,7 +194,7 @@ def test_the_processor_is_not_its_device():
 
 def test_a_library_without_it_names_the_pip_line(monkeypatch, library):
     monkeypatch.setattr(library, 'get_available_providers', lambda: ['CPUExecutionProvider'])
-    with pytest.raises(InputError, match='built without TensorRT: pip uninstall onnxruntime; pip'):
+    with pytest.raises(InputError, match='built without TensorRT: pip install .*; pip'):
         Segmenter.load(runtime='tensorrt')
 
 
@@ -213,3 +214,11 @@ def test_real_engines_name_the_classes_of_onnxruntime(frame, name, share, tmp_pa
         labels = Segmenter.load(runtime=name)(frame).labels
         assert np.mean(labels == expected) >= share
     assert len(list(engines_folder().iterdir())) == 1
+
+
+def test_the_readme_and_the_error_name_the_same_steps_and_the_gpus_package_comes_last():
+    steps = tensorrt_runtime._INSTALL.replace('bkd_ros[', '.[').split('; ')
+    readme = (Path(__file__).resolve().parents[1] / 'README.md').read_text(encoding='utf-8')
+    assert '\n'.join(steps) in readme
+    assert steps[-2:] == [
+        'pip uninstall -y onnxruntime', 'pip install --force-reinstall --no-deps onnxruntime-gpu']

@@ -178,10 +178,19 @@ def _comparison(every: list[dict[str, np.ndarray]]) -> list[str]:
         for first in (0, 1))
     return [
         f'The default is `{default.split(",")[0]}` by the probabilities. Beside `{other}`, which '
-        f'needs no network, the farthest distance is smaller in {(farthest < 0).sum()} of '
-        f'{farthest.size} comparisons, by {-100 * farthest.mean():.1f} % on average; the mean '
-        f'distance in {(mean < 0).sum()} of {mean.size}, by {-100 * mean.mean():.1f} %. What a '
-        'student learns from either was not measured.']
+        f'needs no network, the farthest distance is {compared(farthest)}; the mean distance is '
+        f'{compared(mean)}. What a student learns from either was not measured.']
+
+
+def compared(changes: np.ndarray) -> str:
+    """
+    Say how many of some changes go the way that they go on average, and how far.
+
+    :param changes: (N,) float, relative to what they are compared with; below 0 is smaller.
+    """
+    way, count = ('smaller', changes < 0) if changes.mean() < 0 else ('larger', changes > 0)
+    return (f'{way} in {count.sum()} of {changes.size} comparisons, by '
+            f'{100 * abs(changes.mean()):.1f} % on average')
 
 
 _COLUMNS = (

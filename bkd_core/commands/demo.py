@@ -18,7 +18,7 @@ class Demo:
     Generates labelled source streets and a recording of unlabelled target streets, trains a
     source-only network, a teacher and a BKD student, lets the gate of the adaptation rounds decide
     whether the student takes the source-only network's place, plays the recording through the
-    running ROS 2 node before and after, and writes report.html. About five minutes on two cores.
+    running ROS 2 node before and after, and writes report.html. About four minutes on two cores.
 
     For example:
 

@@ -49,10 +49,7 @@ def write_replay(
     :param licences: Whose images these are and under which licence they may be passed on.
     :raises InputError: If nothing is said about the licences.
     """
-    if not licences.strip():
-        raise InputError(
-            'a replay puts images into the model directory that travel with it: say in '
-            'data_licences whose images these are and under which licence')
+    check_licences(licences)
     mapping = id_mapping(source.label_space, label_space)
     count = min(num_frames, len(source))
     with atomic.directory(Path(directory) / REPLAY) as folder:
@@ -70,6 +67,20 @@ def write_replay(
         (folder / _DESCRIPTION).write_text(yaml.safe_dump({
             'label_space': label_space.name, 'num_frames': count, 'licences': licences.strip(),
         }, sort_keys=False), encoding='utf-8')
+
+
+def check_licences(licences: str) -> None:
+    """
+    Refuse to let images travel that nothing is said about.
+
+    :param licences: Whose images these are and under which licence they may be passed on.
+    :raises InputError: If it says nothing.
+    """
+    if not licences.strip():
+        raise InputError(
+            'a replay puts images into the model directory that travel with it: say in '
+            'data_licences whose images these are and under which licence, such as '
+            "data_licences: 'Source: photos of our own, CC0.' in the configuration file")
 
 
 def open_replay(folder: Path, *, label_space: LabelSpace) -> ImageFolder:

@@ -39,8 +39,10 @@ PROVIDER = 'TensorrtExecutionProvider'
 # An engine holds memory of the device; cameras have few sizes.
 MOST_SHAPES = 4
 _MOST_ENGINES = 32
+# Both packages of ONNX Runtime write into one folder, and bkd_ros itself requires the processors'.
 _INSTALL = (
-    'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]" "bkd_ros[tensorrt]"')
+    'pip install "onnxruntime-gpu[cuda,cudnn]" "bkd_ros[tensorrt]"; '
+    'pip uninstall -y onnxruntime; pip install --force-reinstall --no-deps onnxruntime-gpu')
 
 
 class TensorRtRuntime:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from bkd_core.errors import InputError, unknown_name
 from bkd_core.labels import LabelSpace
@@ -35,8 +35,8 @@ MODELS = {
 }
 
 __all__ = [
-    'build_network', 'load_network', 'load_teacher', 'load_weights', 'MODELS', 'Normalized',
-    'save_weights', 'Teacher']
+    'build_network', 'check_network', 'load_network', 'load_teacher', 'load_weights', 'MODELS',
+    'Normalized', 'save_weights', 'Teacher']
 
 
 def build_network(name: str, num_classes: int, **options: Any) -> nn.Module:
@@ -48,13 +48,24 @@ def build_network(name: str, num_classes: int, **options: Any) -> nn.Module:
     :param options: The network's own keyword arguments.
     :raises InputError: If the name or an option is unknown.
     """
+    check_network(name, options)
+    return MODELS[name](num_classes, **options)
+
+
+def check_network(name: str, options: Iterable[str]) -> None:
+    """
+    Refuse a network or an option that there is not, without building it.
+
+    :param name: One of `MODELS`.
+    :param options: Names of the network's own keyword arguments.
+    :raises InputError: If the name or an option is unknown.
+    """
     if name not in MODELS:
         raise unknown_name('network', name, MODELS)
     known = set(inspect.signature(MODELS[name]).parameters) - {'num_classes'}
     for option in options:
         if option not in known:
             raise unknown_name(f"option of network '{name}'", option, known)
-    return MODELS[name](num_classes, **options)
 
 
 def load_network(directory: str) -> nn.Module:

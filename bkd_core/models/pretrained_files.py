@@ -73,8 +73,8 @@ def download(network: str, get: Callable[[], _T]) -> _T:
         reason = str(error).split('\n')[0]
         raise InputError(
             f'{network}: its pretrained weights could not be downloaded ({reason}). Give a local '
-            'file with --model.options.weights, or start from scratch with '
-            '--model.options.pretrained false') from error
+            'file with --model.options.weights (--stage NAME keeps it from the other stages), or '
+            'start from scratch with --model.options.pretrained false') from error
 
 
 def _numbers_of_numpy() -> ContextManager:

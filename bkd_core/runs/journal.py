@@ -98,7 +98,7 @@ def environment(*, device: str, device_name: str, commit: str) -> dict[str, Any]
     Return what a run's numbers may depend on beside its settings; the machine is not named.
 
     :param device: What the run computes on, such as 'cuda:0'.
-    :param device_name: What that is, such as 'NVIDIA H200'.
+    :param device_name: What that is, such as 'NVIDIA L4'.
     :param commit: The commit of the code.
     """
     return {

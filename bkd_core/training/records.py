@@ -159,7 +159,7 @@ def _peak_memory_mb() -> float:
 
 
 def _device_name(device: torch.device) -> str:
-    """Return the name of a device's model, such as 'NVIDIA H200'."""
+    """Return the name of a device's model, such as 'NVIDIA L4'."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     try:
