@@ -32,13 +32,14 @@ class FramePipeline:
     :param labelling: What becomes of a frame.
     :param batches: How many frames the network gets at once.
     :param setting: Name of a parameter -> its value now.
-    :param on_answer: Called with the network, the camera and the answer to each frame.
+    :param on_answer: Called with the network, the camera and the answer to each frame; None
+        where the network failed on it.
     :param on_bad_frame: Called with the camera and the reason for each frame without labels.
     """
 
     def __init__(
         self, labelling: Labelling, batches: BatchLimit, *, setting: Callable[[str], Any],
-        on_answer: Callable[[Segmenter, Camera, Segmentation], None],
+        on_answer: Callable[[Segmenter, Camera, Segmentation | None], None],
         on_bad_frame: Callable[[Camera, Exception], None],
     ) -> None:
         self._labelling = labelling
@@ -85,6 +86,7 @@ class FramePipeline:
         self, segmenter: Segmenter, task: _Task, answer: Segmentation | Exception,
     ) -> None:
         if isinstance(answer, Exception):
+            self._on_answer(segmenter, task.camera, None)
             raise answer
         labelled = LabelledFrame(
             frame=task.frame, result=answer, header=task.header,

@@ -165,17 +165,17 @@ class VersionFollower:
             and before.parent == new.parent == self.folder and before.name < new.name
             and new.name not in self._failed)
 
-    def on_answer(self, segmenter: Segmenter, camera: str, answer: Segmentation) -> None:
+    def on_answer(self, segmenter: Segmenter, camera: str, answer: Segmentation | None) -> None:
         """
-        Take a frame that was answered; called from the worker's thread.
+        Take a frame that was answered or failed on; called from the worker's thread.
 
-        :param segmenter: The network that answered.
+        :param segmenter: The network.
         :param camera: The frame's camera.
-        :param answer: The answer.
+        :param answer: The answer; None if the network failed on the frame.
         """
         is_version = model_directory.VERSION_NAME.fullmatch(segmenter.directory.name)
         if is_version and self.is_following:
-            self._trial.add(segmenter.directory.name, camera, FrameScores.of(
+            self._trial.add(segmenter.directory.name, camera, answer and FrameScores.of(
                 answer.labels, entropy=answer.mean_entropy, confidence=answer.mean_confidence))
 
     @property

@@ -88,7 +88,7 @@ class Bench:
             Labelling(region=(0.0, 0.0, 1.0, 1.0), at_network_size=False), self.batches,
             setting=SETTINGS.__getitem__,
             on_answer=lambda segmenter, camera, answer: self.answered.append(
-                (segmenter, camera, answer.mean_entropy)),
+                (segmenter, camera, answer and answer.mean_entropy)),
             on_bad_frame=lambda camera, error: self.faults.append((camera, str(error))))
 
     def run(self, cameras, values):
@@ -123,7 +123,7 @@ def test_only_who_subscribes_to_the_confidence_gets_it(tmp_path):
 def test_a_message_that_cannot_be_read_costs_only_its_own_camera_a_frame(tmp_path):
     bench, cameras = Bench(tmp_path), [FakeCamera() for _ in range(3)]
     bench.run(cameras, [3, None, 2])
-    assert bench.faults == [(cameras[1], 'unreadable')]
+    assert bench.faults == [(cameras[1], 'unreadable')] and len(bench.answered) == 2
     assert bench.runtime.passes == [2] and labels_of([cameras[0], cameras[2]]) == [[3], [2]]
 
 
@@ -132,6 +132,7 @@ def test_a_frame_that_the_network_chokes_on_costs_only_its_own_camera_a_frame(tm
     bench.run(cameras, [3, 250, 2])
     assert bench.faults == [(cameras[1], 'the network chokes on this image')]
     assert labels_of([cameras[0], cameras[2]]) == [[3], [2]] and not cameras[1].answers
+    assert [entropy is None for *_, entropy in bench.answered] == [False, True, False]
 
 
 def test_without_memory_for_all_the_batch_is_halved_and_nothing_is_lost(tmp_path):

@@ -320,6 +320,11 @@ class Follower:
         for _ in range(count):
             self.follower.on_answer(self.slot.current, '/image', answer)
 
+    def fail(self, count):
+        """Let the network that serves fail on frames."""
+        for _ in range(count):
+            self.follower.on_answer(self.slot.current, '/image', None)
+
     def take_new(self, model):
         """Add a version, use it, and let it take over."""
         self.versions.use(self.versions.add(model, is_accepted=True, reason='better').name)
@@ -457,6 +462,20 @@ def test_a_killed_node_judges_a_version_by_what_it_saw_before(start, models):
     assert f'{bad.name} was on trial when the node ended' in robot.node.output()
     robot.film(lambda: robot.model_status().level == DiagnosticStatus.WARN, 'the warning')
     assert 'it was' in robot.model_status().message and robot.versions.in_use().number == 1
+
+
+def test_a_version_that_fails_on_every_frame_is_left(tmp_path, models):
+    versions = versions_of(tmp_path / 'versions', models, 'first')
+    robot = Follower(versions, trial_frames=20)
+    robot.take_new(models('second'))  # before the first one has answered a frame
+    robot.fail(4)
+    robot.look()
+    assert 'is on trial: 4 of 20' in robot.follower.trial
+    robot.fail(1)
+    robot.look()
+    robot.follower.close()  # waits for the way back
+    assert robot.served() == 1 and versions.in_use().number == 1
+    assert 'it failed on each of 5 frames' in robot.follower.rolled_back
 
 
 def test_who_wants_to_go_back_while_the_node_does_is_refused(tmp_path, models):

@@ -66,6 +66,38 @@ def test_only_what_is_worse_than_allowed_is_a_fault(after, fault):
     assert (fault in found) if fault else found == ''
 
 
+@pytest.mark.parametrize(('before', 'after', 'fault'), [
+    ([scores()] * 20, [None, None, *[scores()] * 18], ''),
+    ([scores()] * 20, [None] * 3 + [scores()] * 17,
+     'it failed on 3 of 20 frames, the version before on 0; 10% more are allowed'),
+    ([None] * 9 + [scores()] * 11, [None] * 11 + [scores()] * 9, ''),
+    ([None] * 19 + [scores()], [None] * 20, ''),
+    ([None] * 20, [scores(entropy=9.0)] * 20, ''),
+    ([None] * 10 + [scores()] * 10, [scores(entropy=2.0)] * 20, 'is 2.000 nats; it was 0.500'),
+])
+def test_a_version_must_not_fail_on_many_more_frames(before, after, fault):
+    found = compare(before, after, SETTINGS)
+    assert (fault in found) if fault else found == ''
+
+
+def test_a_version_that_fails_on_every_frame_is_at_fault_whatever_is_known_of_the_one_before():
+    window = trial_of([], [None])
+    assert window.judge() == Verdict(version='new')
+    window.add('new', 'c', None)
+    assert window.judge().fault == 'it failed on each of 2 frames'
+    window.add('new', 'd', scores())
+    assert window.judge() == Verdict(version='new')  # one camera's frames may be at fault
+    window = trial_of([scores()] * 8, [None] * 2)
+    assert window.judge().fault.startswith('c: it failed on 2 of 2 frames')
+
+
+def test_frames_that_a_version_failed_on_are_not_in_its_averages():
+    window = trial_of([scores(entropy=0.25), None, scores(entropy=0.75)], [None])
+    count, mean = window.averages('old')['c']
+    assert count == 2 and mean.entropy == 0.5
+    assert window.averages('new') == {}
+
+
 def test_the_means_count_not_single_frames():
     after = [scores(entropy=1.5), *[scores(entropy=0.4)] * 7]
     assert compare([scores()] * 8, after, SETTINGS) == ''

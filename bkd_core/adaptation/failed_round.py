@@ -15,10 +15,11 @@ from typing import Iterator
 
 import bkd_core
 from bkd_core import atomic
-from bkd_core.adaptation.report import HTML, JSON
+from bkd_core.adaptation.report import JSON
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.checkout import commit
 from bkd_core.errors import InputError
+from bkd_core.model_directory import REPORT
 from bkd_core.report import Verdict, write_report
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def _write(folder: Path, task: RoundTask, parent: str, reason: str) -> None:
     with atomic.directory(folder) as written:
         (written / JSON).write_text(json.dumps(values, indent=1), encoding='utf-8')
         write_report(
-            written / HTML, title='Adaptation', verdict=Verdict(False, 'Failed', [reason]),
+            written / REPORT, title='Adaptation', verdict=Verdict(False, 'Failed', [reason]),
             intro=[
                 f'Version {parent} was to be adapted to {", ".join(values["sources"])}. No '
                 'version was made, and the one in use stays.',

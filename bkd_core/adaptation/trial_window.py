@@ -4,7 +4,8 @@
 Whether a new version of a model does worse on a live camera than the version before.
 
 There are no labels, so what is compared are the network's own answers: to the frames just before
-the version changed, by the version before, and to as many frames just after, by the new one.
+the version changed, by the version before, and to as many frames just after, by the new one; and
+on how many of them each failed.
 
 The gate's flicker, the share of pixels whose label changes from a frame to the next, is not among
 them. The gate shows both networks the same frames; here they see others, and what moves in them
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 import threading
-from typing import Collection
+from typing import Collection, Iterable
 
 from bkd_core.errors import InputError
 from bkd_core.labels import IGNORE_INDEX
@@ -25,6 +26,8 @@ import numpy as np
 
 # The first look is taken after this share of the frames.
 _FIRST_LOOK = 0.25
+# So much larger may the share of the frames be that a version fails on.
+_MAX_FAILED_GAIN = 0.1
 # Every so many rows and columns of the labels are counted.
 _LABEL_STEP = 4
 
@@ -132,7 +135,8 @@ class TrialWindow:
     def __init__(self, settings: TrialSettings) -> None:
         self._lock = threading.Lock()
         self._settings = settings
-        self._answers: dict[str, dict[str, deque[FrameScores]]] = {}  # version -> camera
+        # version -> camera -> answers; None for a frame that the version failed on
+        self._answers: dict[str, dict[str, deque[FrameScores | None]]] = {}
         self._before = ''
         self._on_trial = ''
 
@@ -177,22 +181,25 @@ class TrialWindow:
         :param version: The version.
         """
         with self._lock:
-            return {
-                camera: (len(answers), FrameScores.mean(answers))
+            known = {
+                camera: _answered(answers)
                 for camera, answers in self._answers.get(version, {}).items()}
+        return {
+            camera: (len(answers), FrameScores.mean(answers))
+            for camera, answers in known.items() if answers}
 
     def end(self) -> None:
         """End a trial, whatever came of it."""
         with self._lock:
             self._on_trial = ''
 
-    def add(self, version: str, camera: str, scores: FrameScores) -> None:
+    def add(self, version: str, camera: str, scores: FrameScores | None) -> None:
         """
-        Take a frame that was answered.
+        Take a frame that was answered, or that a version failed on.
 
-        :param version: The version that answered.
+        :param version: The version that answered or failed.
         :param camera: The frame's camera.
-        :param scores: The answer.
+        :param scores: The answer; None if it failed.
         """
         with self._lock:
             size = max(1, self._settings.frames)
@@ -218,6 +225,9 @@ class TrialWindow:
                 fault = self._compare(camera, list(answers))
                 if fault:
                     return Verdict(version=version, fault=fault)
+            tried = sum(len(answers) for answers in new.values())
+            if tried >= self._first_look and not any(map(_answered, new.values())):
+                return Verdict(version=version, fault=f'it failed on each of {tried} frames')
             if not new or any(len(answers) < self._settings.frames for answers in new.values()):
                 return Verdict(version=version)
             self._on_trial = ''
@@ -228,10 +238,10 @@ class TrialWindow:
     def _first_look(self) -> int:
         return max(1, round(_FIRST_LOOK * self._settings.frames))
 
-    def _known(self, camera: str) -> list[FrameScores]:
+    def _known(self, camera: str) -> list[FrameScores | None]:
         return list(self._answers.get(self._before, {}).get(camera, ()))
 
-    def _compare(self, camera: str, after: list[FrameScores]) -> str:
+    def _compare(self, camera: str, after: list[FrameScores | None]) -> str:
         known = self._known(camera)
         count = min(len(known), len(after))
         if count < self._first_look:
@@ -241,16 +251,24 @@ class TrialWindow:
 
 
 def compare(
-    before: list[FrameScores], after: list[FrameScores], settings: TrialSettings,
+    before: list[FrameScores | None], after: list[FrameScores | None], settings: TrialSettings,
 ) -> str:
     """
     Return by what the answers got worse, in a sentence; '' if by nothing.
 
-    :param before: Answers of the version before, at least one.
-    :param after: Answers of the new version, at least one.
+    :param before: Answers of the version before, at least one; None for a frame it failed on.
+    :param after: As many of the new version.
     :param settings: How much worse they may be.
     """
-    old, new = FrameScores.mean(before), FrameScores.mean(after)
+    answered = _answered(before), _answered(after)
+    failed = len(before) - len(answered[0]), len(after) - len(answered[1])
+    if failed[1] - failed[0] > _MAX_FAILED_GAIN * len(after):
+        return (
+            f'it failed on {failed[1]} of {len(after)} frames, the version before on {failed[0]}; '
+            f'{_MAX_FAILED_GAIN:.0%} more are allowed')
+    if not all(answered):
+        return ''
+    old, new = FrameScores.mean(answered[0]), FrameScores.mean(answered[1])
     # The total variation distance.
     change = float(np.abs(new.label_shares - old.label_shares).sum() / 2)
     # NaN is worse than anything.
@@ -267,3 +285,7 @@ def compare(
             f'{change:.0%} of the pixels have another class, over {len(after)} frames before and '
             f'after; {settings.max_label_change:.0%} are allowed')
     return ''
+
+
+def _answered(answers: Iterable[FrameScores | None]) -> list[FrameScores]:
+    return [scores for scores in answers if scores is not None]
