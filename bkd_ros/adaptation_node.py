@@ -45,7 +45,8 @@ class AdaptationNode(Node):
     Connect services and topics to a `RoundProcess`.
 
     :param options: Passed on to `rclpy.node.Node`, such as parameter_overrides.
-    :raises InputError: If a parameter is wrong.
+    :raises InputError: If a parameter is wrong, or something is missing without which no round
+        can be made, such as labelled source frames.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -56,6 +57,7 @@ class AdaptationNode(Node):
         self._round = RoundProcess(
             round_arguments(values, self._versions), versions=self._versions,
             environment=thread_limits(values['num_threads']))
+        self._round.check()
         self._trigger = RoundTrigger(
             values['start_on'], store=Path(values['store']).expanduser(),
             versions=self._versions, min_frames=values['min_frames'],

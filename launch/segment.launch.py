@@ -60,7 +60,8 @@ ARGUMENTS = [
         description='What runs the network. Empty: as params_file says.'),
     DeclareLaunchArgument(
         'device', default_value='', choices=['', 'auto', 'cpu', 'cuda'],
-        description='Where the network runs. Empty: as params_file says.'),
+        description='Where the networks of all nodes run, and with adapt where rounds train. '
+                    "Empty: as each node's file of parameters says."),
     DeclareLaunchArgument(
         'respawn', default_value='false', choices=TRUE_FALSE,
         description='Start the node again 2 s after it has died, instead of ending the launch.'),
@@ -106,13 +107,14 @@ ARGUMENTS = [
         description="With adapt: folder with images and labels of the source, in the model's "
                     'classes. Empty: the frames that travel with the model.'),
     DeclareLaunchArgument(
-        'start_on', default_value='frames', choices=['request', 'frames', 'shift'],
+        'start_on', default_value='', choices=['', 'request', 'frames', 'shift'],
         description='With adapt: what a round begins at beside ~/start: nothing else, enough new '
-                    'frames, or those while a camera shows another scene.'),
+                    'frames, or those while a camera shows another scene. Empty: as '
+                    'adapt_params_file says, or frames if that is not given.'),
     DeclareLaunchArgument(
-        'adapt_params_file', default_value=str(CONFIG / 'adapt.yaml'),
+        'adapt_params_file', default_value='',
         description='With adapt: parameters of adaptation_node, the options of a round among '
-                    'them; the arguments here win.'),
+                    "them; the arguments here win. Empty: the package's config/adapt.yaml."),
     DeclareLaunchArgument(
         'namespace', default_value='', description='Namespace of the nodes and their topics.'),
     DeclareLaunchArgument(
@@ -146,10 +148,9 @@ def start(context):
     warn_of_misspelt(context.launch_configurations, argument)
     profile = argument['fastdds_profile']
     # launch_ros and Fast DDS would go on without a file that is not there.
-    for name in (
-            'params_file', 'collect_params_file', 'adapt_params_file',
-            *(['fastdds_profile'] if profile else [])):
-        if not Path(argument[name]).is_file():
+    for name in ('params_file', 'collect_params_file', 'adapt_params_file', 'fastdds_profile'):
+        may_be_empty = name in ('adapt_params_file', 'fastdds_profile') and not argument[name]
+        if not may_be_empty and not Path(argument[name]).is_file():
             raise ValueError(f"{name}: '{argument[name]}' is no file")
     environment = [
         SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if profile]
@@ -225,11 +226,13 @@ def adaptation_node(argument):
     for name in ('model', 'store', 'versions'):
         if not argument[name]:
             raise ValueError(f'{name}: got nothing; adapt:=true needs it')
-    given = {
+    file = argument['adapt_params_file']
+    given = {} if file else {'start_on': 'frames'}  # the whole loop runs by itself
+    given.update({
         name: argument[name]
         for name in ('model', 'store', 'versions', 'start_on', 'replay', 'device')
-        if argument[name]}
-    return ros_node(argument, 'adaptation_node', [argument['adapt_params_file'], given])
+        if argument[name]})
+    return ros_node(argument, 'adaptation_node', [file or str(CONFIG / 'adapt.yaml'), given])
 
 
 def camera_parameters(argument):

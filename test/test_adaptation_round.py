@@ -674,6 +674,19 @@ def test_a_stopped_round_is_thrown_away_when_its_version_is_no_longer_in_use(
         f'{first.name} is in use now') in caplog.text
 
 
+def test_a_check_finds_what_is_missing_before_there_are_frames(model, tmp_path, capsys):
+    command = ['adapt', str(model), str(tmp_path / 'store'), '--output', str(tmp_path / 'v')]
+    main([*command, '--check'])
+    for more, fault in (
+            (['--replay', str(tmp_path)], 'images: does not exist'),
+            (['--labelled', str(tmp_path)], 'images: does not exist'),
+            (['--teacher', str(tmp_path)], str(tmp_path))):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, '--check', *more])
+        assert stop.value.code == 2 and fault in capsys.readouterr().err
+    assert not (tmp_path / 'v').exists()
+
+
 def test_restart_throws_away_what_a_stopped_round_reached(
         finished, model, target, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(budget, 'lower_priority', lambda **options: None)

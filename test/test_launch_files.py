@@ -77,3 +77,17 @@ def test_the_collector_beside_the_labels_takes_a_parameter_file(nodes_of, tmp_pa
     own.unlink()
     with pytest.raises(ValueError, match='collect_params_file: .* is no file'):
         nodes_of('segment.launch.py', **given)
+
+
+def test_rounds_begin_as_the_argument_the_own_file_or_the_loop_wants(nodes_of, tmp_path):
+    own = tmp_path / 'own.yaml'
+    own.touch()
+    given = {'adapt': 'true', 'model': 'm', 'store': 's', 'versions': 'v'}
+
+    def told(**more):
+        file, values, *_ = nodes_of('segment.launch.py', **given, **more)['adaptation_node']
+        return Path(file).name, values.get('start_on')
+    assert told() == ('adapt.yaml', 'frames')
+    assert told(start_on='shift') == ('adapt.yaml', 'shift')
+    assert told(adapt_params_file=str(own)) == ('own.yaml', None)
+    assert told(adapt_params_file=str(own), start_on='request') == ('own.yaml', 'request')

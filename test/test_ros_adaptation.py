@@ -283,9 +283,7 @@ def test_a_shift_of_its_own_cameras_that_lasts_begins_a_round(
 
 
 @pytest.mark.parametrize(('more', 'reason'), [
-    (parameter('replay', '/nowhere'), '/nowhere'),
     (parameter('store', '/nowhere'), 'no such file or folder of target frames'),
-    (parameter('options', '[--no-such-option]'), "unknown option '--no-such-option'"),
     (parameter('memory_megabytes', '10'), 'needs more memory than it may have')])
 def test_a_round_that_cannot_be_made_says_why_and_the_node_stays(more, reason, start, hold):
     robot = start('/mistaken', *more)
@@ -300,6 +298,11 @@ def test_a_round_that_cannot_be_made_says_why_and_the_node_stays(more, reason, s
     (parameter('store', 'here'), "parameter 'versions' is not set, and model 'default' is no"),
     ((*parameter('store', 'here'), *parameter('versions', 'v'), *parameter('model', 'nowhere')),
      "model 'nowhere': no such directory"),
+    ((*parameter('store', 'here'), *parameter('versions', 'v')), 'no labelled source frames'),
+    ((*parameter('store', 'here'), *parameter('versions', 'v'), *parameter('replay', '/nowhere')),
+     'no round could be made: /nowhere'),
+    ((*parameter('store', 'here'), *parameter('versions', 'v'),
+      *parameter('options', '[--no-such-option]')), "unknown option '--no-such-option'"),
     ((*parameter('store', 'here'), *parameter('start_on', 'frame')), "'frame'; choose one of"),
     ((*parameter('store', 'here'), *parameter('priority', 'high')), "'high'; choose one of")])
 def test_a_mistake_ends_the_node_with_code_2_and_a_reason(arguments, reason, tmp_path):

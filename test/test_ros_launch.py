@@ -266,11 +266,17 @@ def test_collecting_says_what_it_lacks(ros2_launch):
     assert 'cannot be used as a frame store' in text and 'exit code 2' in text
 
 
-def test_adapt_waits_for_a_request_and_ends_at_ctrl_c(ros2_launch, tmp_path):
-    model = write_tiny_model(tmp_path / 'model')
+@pytest.fixture(scope='module')
+def adaptable_model(tmp_path_factory):
+    pytest.importorskip('torch')
+    from fixtures_adaptation import train_tiny_model
+    return train_tiny_model(tmp_path_factory.mktemp('trained'))
+
+
+def test_adapt_waits_for_a_request_and_ends_at_ctrl_c(ros2_launch, adaptable_model, tmp_path):
     process = ros2_launch(
-        f'store:={tmp_path / "store"}', f'model:={model}', f'versions:={tmp_path / "versions"}',
-        'namespace:=adapted', file='adapt.launch.py')
+        f'store:={tmp_path / "store"}', f'model:={adaptable_model}',
+        f'versions:={tmp_path / "versions"}', 'namespace:=adapted', file='adapt.launch.py')
     with probe() as ears:
         progress = ears.subscribe(
             DiagnosticStatus, '/adapted/adaptation_node/progress', LATCHED_QOS)
@@ -281,15 +287,15 @@ def test_adapt_waits_for_a_request_and_ends_at_ctrl_c(ros2_launch, tmp_path):
     assert 'process has finished cleanly' in text and 'Traceback' not in text
 
 
-def test_the_whole_loop_is_launched_on_one_folder_of_versions(ros2_launch, tmp_path):
-    model = write_tiny_model(tmp_path / 'model')
+def test_the_whole_loop_is_launched_on_one_folder_of_versions(
+        ros2_launch, adaptable_model, tmp_path):
     store, versions = tmp_path / 'store', tmp_path / 'versions'
     file = tmp_path / 'adapt.yaml'
     file.write_text(
         '/**/adaptation_node: {ros__parameters: {start_on: frames, priority: low, '
         "options: ['--student-steps=7']}}")
     process = ros2_launch(
-        f'model:={model}', 'image:=front/image', 'namespace:=whole', 'collect:=true',
+        f'model:={adaptable_model}', 'image:=front/image', 'namespace:=whole', 'collect:=true',
         f'store:={store}', 'adapt:=true', f'versions:={versions}', 'start_on:=request',
         f'adapt_params_file:={file}')
     with probe() as ears:

@@ -95,6 +95,15 @@ def is_halted(pid):
     return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'T'
 
 
+@pytest.mark.parametrize(('what', 'fault'), [
+    ('mistake', 'no round could be made: no frames'), ('crash', 'ValueError: torn'),
+    ('cut', 'no round could be made: code -9')])
+def test_a_check_that_fails_says_why(what, fault, round_of):
+    with pytest.raises(InputError, match=fault):
+        round_of(what).check()
+    round_of('accepted').check()
+
+
 @pytest.mark.parametrize(('what', 'state', 'reason', 'version'), [
     ('accepted', 'accepted', 'The gate says so.', '000002-00000000'),
     ('refused', 'refused', 'The gate says so.', '000002-00000000'),

@@ -93,32 +93,61 @@ class RoundTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundInput:
+class SourceInput:
     """
-    What a round works on.
+    What a round works on, but for the target's frames.
 
     :param spec: The model in use.
     :param config: The settings that it was trained with.
     :param teacher_config: Those of the network that becomes the teacher.
-    :param frames: The target.
-    :param source_names: Its paths.
     :param replay_training: Labelled source frames to learn from.
     :param replay_gate: Others, for the gate.
     :param labelled: Labelled target frames, if some are given.
+    """
+
+    spec: ModelSpec
+    config: TrainingConfig
+    teacher_config: TrainingConfig
+    replay_training: SegmentationDataset
+    replay_gate: SegmentationDataset
+    labelled: SegmentationDataset | None
+
+    @classmethod
+    def open(cls, task: RoundTask, parent: Path) -> SourceInput:
+        """
+        Open and check it.
+
+        :param task: What was asked for.
+        :param parent: Model directory of the version in use.
+        :raises InputError: If something is missing, damaged or does not fit.
+        """
+        spec = model_directory.read_spec(parent)
+        teacher = parent if task.teacher is None else model_directory.resolve(task.teacher)
+        _require_same_classes(spec, teacher)
+        replay = _replay_folder(task.replay, parent)
+        training, gate = _split_replay(
+            open_replay(replay, label_space=spec.label_space), replay,
+            max_gate=task.settings.max_held_back)
+        return SourceInput(
+            spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
+            replay_training=training, replay_gate=gate, labelled=_open_labelled(task, spec))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundInput(SourceInput):
+    """
+    All that a round works on.
+
+    :param frames: The target.
+    :param source_names: Its paths.
     :param memory: Frames of earlier domains that the version in use carries, if they are to be
         used.
     :param source_config: The source, for the record.
     :param target_config: The target, for the record.
     """
 
-    spec: ModelSpec
-    config: TrainingConfig
-    teacher_config: TrainingConfig
     frames: TargetFrames
     source_names: tuple[str, ...]
-    replay_training: SegmentationDataset
-    replay_gate: SegmentationDataset
-    labelled: SegmentationDataset | None
     memory: Memory | None
     source_config: DataConfig
     target_config: DataConfig
@@ -133,22 +162,15 @@ class RoundInput:
         :param work: Folder of the round, into which the target's frames are copied once.
         :raises InputError: If something is missing, damaged or does not fit.
         """
-        spec = model_directory.read_spec(parent)
-        teacher = parent if task.teacher is None else model_directory.resolve(task.teacher)
-        _require_same_classes(spec, teacher)
-        replay = _replay_folder(task.replay, parent)
-        training, gate = _split_replay(
-            open_replay(replay, label_space=spec.label_space), replay,
-            max_gate=task.settings.max_held_back)
+        source = SourceInput.open(task, parent)
+        spec, gate = source.spec, source.replay_gate
         frames = _target(task, spec, work / FRAMES, parent)
         if not task.allow_grey:
             _require_colour(task, frames, gate)
         names = tuple(str(path) for path in task.sources)
         memory = open_memory(parent, label_space=spec.label_space)
         return cls(
-            spec=spec, config=trained_config(parent), teacher_config=trained_config(teacher),
-            source_names=names, replay_training=training, replay_gate=gate,
-            labelled=_open_labelled(task, spec), frames=frames,
+            **vars(source), source_names=names, frames=frames,
             memory=memory if task.settings.memory_frames else None,
             source_config=DataConfig(
                 name='image_folder', root=str(task.replay or REPLAY),

@@ -24,6 +24,7 @@ STOP_PATIENCE_S = 30.0
 CLOSE_PATIENCE_S = 4.0  # launch kills what has not ended five seconds after Ctrl-C
 _GOES_ON = 'the next start goes on from the last checkpoint'
 _INPUT_ERROR = 2
+_ERROR = 'bkd: error: '
 _INTERRUPTED = 130
 
 
@@ -60,7 +61,7 @@ class RoundProcess:
         self, arguments: Sequence[str], *, versions: Path,
         environment: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND,
     ) -> None:
-        self._command = [*command, *arguments, '--supervisor', str(os.getpid())]
+        self._command = [*command, *arguments]
         self._versions = versions
         self._environment = {**os.environ, **(environment or {})}
         self._lock = threading.Lock()
@@ -85,6 +86,20 @@ class RoundProcess:
         """Return whether a round runs or is paused."""
         return self.status.state in ('running', 'paused')
 
+    def check(self) -> None:
+        """
+        Wait for the word that all that a round needs is here, but for target frames.
+
+        :raises InputError: If something is missing or wrong, the arguments among it.
+        """
+        done = subprocess.run(
+            [*self._command, '--check'], stdin=subprocess.DEVNULL, capture_output=True,
+            env=self._environment, text=True, errors='replace', check=False)
+        if done.returncode:
+            raise InputError(
+                'no round could be made: '
+                f'{_last_line(done.stderr).removeprefix(_ERROR) or f"code {done.returncode}"}')
+
     def start(self) -> None:
         """
         Start a round, or go on with one that was stopped or killed.
@@ -101,7 +116,8 @@ class RoundProcess:
                 # In a session of its own it gets no Ctrl-C, and a share of the processor that
                 # it can lower itself.
                 process = subprocess.Popen(
-                    self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                    [*self._command, '--supervisor', str(os.getpid())],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                     env=self._environment, text=True, errors='replace', start_new_session=True)
         except OSError as error:
             raise InputError(f'{self._versions}: no round can start: {error}') from error
@@ -179,7 +195,7 @@ class RoundProcess:
                 f'killed by {_signal_name(-code)} in stage {stage}; {_GOES_ON}')}
         last = self._last_line()
         if code == _INPUT_ERROR:
-            return {'state': 'failed', 'reason': last.removeprefix('bkd: error: ')}
+            return {'state': 'failed', 'reason': last.removeprefix(_ERROR)}
         return {'state': 'failed', 'reason': (
             f'ended with code {code} in stage {stage}: {last} ({self._versions / LOG}); '
             f'{_GOES_ON}')}
@@ -189,7 +205,11 @@ class RoundProcess:
             text = (self._versions / LOG).read_text(encoding='utf-8', errors='replace')
         except OSError as error:  # somebody removed it
             return str(error)
-        return next((line for line in reversed(text.splitlines()) if line.strip()), '')
+        return _last_line(text)
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), '')
 
 
 def _decided(result: RoundResult) -> dict[str, str]:

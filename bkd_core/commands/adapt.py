@@ -10,6 +10,7 @@ import sys
 from typing import Annotated, Literal
 
 from bkd_core import model_directory
+from bkd_core.adaptation.round_input import RoundTask, SourceInput
 from bkd_core.adaptation.settings import RoundSettings
 from bkd_core.commands.options import refuse_options, require_training
 from bkd_core.errors import InputError
@@ -71,6 +72,8 @@ class Adapt:
     """Throw it away if it had other settings or target frames; without, that is refused."""
     allow_grey: bool = False
     """Adapt to frames without colour, a monochrome camera's, though the source's have some."""
+    check: bool = False
+    """Only check that all that a round needs is here, but for target frames, and end."""
     supervisor: int = 0
     """For programs: id of the process that starts this one, gets progress as JSON lines on
     standard output, and with which the round ends."""
@@ -86,6 +89,9 @@ class Adapt:
         require_training()
         if not self.sources:
             raise InputError('bkd adapt: got no target frames; name a rosbag, folder or store')
+        if self.check:
+            self._check(self._output())
+            return
         from bkd_core.adaptation.budget import (
             end_with,
             lower_priority,
@@ -107,19 +113,26 @@ class Adapt:
                 'they are to go')
         return Path(self.model)
 
-    def _adapt(self, output: Path) -> None:
-        from bkd_core.adaptation.round import run_round
-        from bkd_core.adaptation.round_input import RoundTask
-        from bkd_core.adaptation.round_progress import ProgressLines, RoundResult
-        import torch
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        task = RoundTask(
+    def _task(self, output: Path) -> RoundTask:
+        return RoundTask(
             model=self.model, sources=self.sources, output=output, settings=self.settings,
             teacher=self.teacher, replay=self.replay, labelled=self.labelled, topic=self.topic,
             stride=self.stride, blur_classes=self.blur_classes, threads=self.threads,
             restart=self.restart, restart_if_changed=self.restart_if_changed,
             allow_grey=self.allow_grey)
+
+    def _check(self, output: Path) -> None:
+        is_begun = (output / model_directory.POINTER).is_file()
+        SourceInput.open(
+            self._task(output), model_directory.resolve(output if is_begun else self.model))
+
+    def _adapt(self, output: Path) -> None:
+        from bkd_core.adaptation.round import run_round
+        from bkd_core.adaptation.round_progress import ProgressLines, RoundResult
+        import torch
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        task = self._task(output)
         if self.supervisor:
             lines = ProgressLines(sys.stdout)
             version = run_round(task, on_progress=lines.report).version
