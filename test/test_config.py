@@ -47,7 +47,8 @@ def test_a_shipped_experiment_loads_and_survives_being_written(path):
 
 def test_experiments_are_shipped():
     assert {path.stem for path in EXPERIMENTS} == {
-        'streets', 'gazebo_to_camvid', 'gta5_to_cityscapes', 'synthia_to_cityscapes'}
+        'streets', 'gazebo_to_camvid', 'gta5_to_cityscapes', 'synthia_to_cityscapes',
+        'own_data'}
 
 
 def test_every_method_has_settings_of_its_name_and_the_other_way_round():
