@@ -117,19 +117,22 @@ def region_of_interest(shares: list[float]) -> tuple[float, float, float, float]
         'bottom as shares from 0 to 1, left below right and top below bottom')
 
 
-def load_segmenter(values: dict[str, Any]) -> Segmenter:
+def load_segmenter(values: dict[str, Any], *, before: Segmenter | None = None) -> Segmenter:
     """
     Load the model that a node's parameters ask for.
 
     :param values: Values of `parameters.SEGMENTATION`.
+    :param before: The network whose place it takes: it gets warm for the same frames.
     :raises InputError: If it cannot be loaded, or the device has no room for one frame.
     """
     segmenter = Segmenter.load(
         values['model'], runtime=values['runtime'], num_threads=values['num_threads'],
         input_height=values['input_height'] or None, device=values['device'])
     # The first inference is the slow one, and shows here, not at each frame, what is wrong.
-    try:
-        segmenter.warm_up(*WARM_UP_SIZE)
-    except OutOfMemory as error:
-        raise InputError(f"model '{segmenter.directory}': {error}") from error
+    for *size, count in (before and before.recent_batches) or [(*WARM_UP_SIZE, 1)]:
+        try:
+            segmenter.warm_up(*size, count)
+        except OutOfMemory as error:
+            if count == 1:
+                raise InputError(f"model '{segmenter.directory}': {error}") from error
     return segmenter

@@ -29,7 +29,7 @@ from typing import Any
 
 from bkd_core.adaptation import begin_versions, ModelVersions, ShiftDetector, ShiftReference
 from bkd_core.errors import InputError
-from bkd_core.inference import Segmenter
+from bkd_core.inference import COMPILED, Segmenter
 from bkd_ros import parameters
 from bkd_ros.batch_limit import BatchLimit
 from bkd_ros.camera import Camera, camera_names
@@ -55,6 +55,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 NAME = 'segmentation_node'
 WARNING_PERIOD_S = 3.0
+LOOPS_PATIENCE_S = 10.0  # for Numba, which compiles once on a machine; NumPy answers meanwhile
 
 
 class SegmentationNode(LifecycleNode):
@@ -157,6 +158,8 @@ class SegmentationNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
+        # Beside the model: later it would cost the camera frames.
+        loops = COMPILED.start()
         self._label_info = LabelInfoPublisher(self)
         try:
             if self._values['versions']:
@@ -167,6 +170,7 @@ class SegmentationNode(LifecycleNode):
         except InputError:
             self._clean_up()
             raise
+        loops.join(LOOPS_PATIENCE_S)
         self._control.open()
         self._follower.open()
         self._diagnostics = DiagnosticsPublisher(self, self._statuses)
@@ -224,7 +228,7 @@ class SegmentationNode(LifecycleNode):
         is_version = current is not None and current.directory.parent == self._follower.folder
         if is_version and values['runtime'] == 'auto' and current.runtime != 'openvino_bf16':
             values['runtime'] = current.runtime
-        return load_segmenter(values)
+        return load_segmenter(values, before=current)
 
     def _on_swap(self, segmenter: Segmenter) -> None:
         """Tell what the labels mean from now on; called from several threads."""

@@ -195,6 +195,20 @@ def test_warm_up_leaves_the_segmenter_as_it_was(segmenter):
     np.testing.assert_array_equal(segmenter(frame).labels, before)
 
 
+def test_the_newest_sizes_and_numbers_of_frames_are_known(tiny_model):
+    segmenter = Segmenter.load(tiny_model, num_threads=1)
+
+    def send(*sizes):
+        segmenter.segment_batch([np.zeros((*size, 3), np.uint8) for size in sizes])
+    send((90, 120), (90, 120), (40, 40))
+    send((40, 40))
+    segmenter.warm_up(50, 70, 2)
+    assert segmenter.recent_batches == [(90, 120, 2), (40, 40, 1), (50, 70, 2)]
+    for width in (60, 61):
+        send((50, width))
+    assert segmenter.recent_batches == [(40, 40, 1), (50, 70, 2), (50, 60, 1), (50, 61, 1)]
+
+
 def test_the_log_says_which_runtime_runs_the_model(tiny_model, caplog):
     with caplog.at_level(logging.INFO, logger='bkd_core.inference'):
         segmenter = Segmenter.load(str(tiny_model), runtime='onnxruntime')

@@ -11,13 +11,14 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from bkd_core.errors import InputError  # noqa: E402
 from bkd_core.inference import OutOfMemory, Segmenter  # noqa: E402
 from bkd_core.model_directory import read_spec  # noqa: E402
 from bkd_ros.batch_limit import BatchLimit  # noqa: E402
 from bkd_ros.camera import IMAGE_OUTPUTS  # noqa: E402
 from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from bkd_ros.frame_pipeline import FramePipeline  # noqa: E402
-from bkd_ros.labelling import Labelling  # noqa: E402
+from bkd_ros.labelling import Labelling, load_segmenter  # noqa: E402
 from bkd_ros.segmentation_node import SegmentationNode  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fixtures_models import write_tiny_model  # noqa: E402
@@ -153,6 +154,33 @@ def test_without_memory_for_one_frame_it_is_dropped_with_the_reason(tmp_path):
     bench.runtime.room = 1
     bench.run([camera], [3])
     assert labels_of([camera]) == [[3]]
+
+
+def shapes_at_load(monkeypatch, model, *, room=99, before=None):
+    """Load a model for a node; return the shapes that its network has run on by then."""
+    shapes, runtime = [], FakeRuntime(room)
+    logits = runtime.logits
+    runtime.logits = lambda images: shapes.append(images.shape[:3]) or logits(images // 127)
+    monkeypatch.setattr(Segmenter, 'load', lambda model, **options: Segmenter(
+        model, read_spec(model), runtime))
+    values = {'model': model, 'runtime': 'auto', 'num_threads': 0, 'input_height': 0,
+              'device': 'auto'}
+    load_segmenter(values, before=before)
+    return shapes
+
+
+def test_a_network_is_warm_for_the_frames_that_the_one_before_got(tmp_path, monkeypatch):
+    bench, cameras = Bench(tmp_path), [FakeCamera() for _ in range(2)]
+    bench.run(cameras, [3, 1])
+    bench.run(cameras[:1], [3])
+    model = bench.segmenter.directory
+    assert shapes_at_load(monkeypatch, model) == [(1, 64, 96)]
+    own = [(2, 64, 96), (1, 64, 96)]
+    assert shapes_at_load(monkeypatch, model, before=bench.segmenter) == own
+    # Too many at once for its memory: the node sends fewer when it comes to that.
+    assert shapes_at_load(monkeypatch, model, before=bench.segmenter, room=1) == own
+    with pytest.raises(InputError, match='no room'):
+        shapes_at_load(monkeypatch, model, before=bench.segmenter, room=0)
 
 
 class FakeNode(SegmentationNode):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 import logging
 from pathlib import Path
@@ -24,6 +25,7 @@ DEVICES = ('auto', 'cpu', 'cuda')
 # Beyond this ratio of the sides a frame is squeezed: keeping the aspect of a strip of a few
 # pixels' width would need an image of gigabytes.
 MAX_ASPECT = 8
+_MOST_RECENT = 4  # as runtimes keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Segmenter:
         self.version = model_directory.version(directory, spec)
         self.runtime = runtime.name
         self._runtime = runtime
+        self._recent: OrderedDict[tuple[int, int, int], None] = OrderedDict()  # newest last
 
     @classmethod
     def load(
@@ -146,14 +149,21 @@ class Segmenter:
         measure = getattr(self._runtime, 'device_memory', None)
         return measure() if measure else None
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, count: int = 1) -> None:
         """
-        Run once on a grey frame, so that the first real one is not the slow one.
+        Run once on grey frames, so that the first real ones are not the slow ones.
 
         :param height: Height of the frames to come.
         :param width: Width of the frames to come.
+        :param count: How many come at once.
+        :raises OutOfMemory: If the device has no room for so many at once.
         """
-        self(np.full((height, width, 3), 127, np.uint8))
+        self.segment_batch([np.full((height, width, 3), 127, np.uint8)] * count)
+
+    @property
+    def recent_batches(self) -> list[tuple[int, int, int]]:
+        """Return height, width and number of frames that came lately, the newest last."""
+        return list(self._recent)
 
     def _forward(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return each frame's logits (C, h / stride, w / stride), by one pass a network size."""
@@ -167,9 +177,16 @@ class Segmenter:
         answers: dict[int, np.ndarray] = {}
         for indices in members.values():
             logits = self._runtime.logits(_stack([images[index] for index in indices]))
+            self._note(*frames[indices[0]].shape[:2], len(indices))
             self._check_classes(logits.shape[1])
             answers.update(zip(indices, logits))
         return [answers[index] for index in range(len(images))]
+
+    def _note(self, *batch: int) -> None:
+        self._recent[batch] = None
+        self._recent.move_to_end(batch)
+        if len(self._recent) > _MOST_RECENT:
+            self._recent.popitem(last=False)
 
     def _check_classes(self, num_classes: int) -> None:
         if num_classes != self.label_space.num_classes:
