@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 import json
 import math
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 from bkd_core.adaptation.gate import decide, GateSettings, StudentScores
@@ -14,6 +16,7 @@ from bkd_core.adaptation.plots import class_share_plot, loss_plot
 from bkd_core.adaptation.report import write_round_report
 from bkd_core.inference import Segmenter
 from bkd_core.labels import get_label_space
+import cv2
 from fixtures_models import write_tiny_model
 import numpy as np
 import pytest
@@ -58,8 +61,29 @@ def test_an_accepted_round_shows_why_with_scores_pictures_and_plots(report):
         'Held-back frame painted_000', 'Held-back frame painted_001', 'Class shares',
         'Loss of the teacher', 'Loss of the student', 'Classes']
     assert {'80.0', '85.0', '+5.0', '0.600'} <= set(page.texts['td'])
+    assert '-0.0000' not in page.texts['td']
+    assert not any('-0,' in text for text in page.texts['div'])
     assert page.texts['td'].count('yes') == 8 and 'at most 0.0200' in page.texts['td']
     assert len(page.tags['input']) == 4 and values['is_accepted'] is True
+
+
+@pytest.mark.skipif(shutil.which('chromium') is None, reason='needs Chromium')
+def test_a_browser_shows_pictures_and_plots_of_a_round_from_a_file(report, tmp_path):
+    report(replace(SCORES, agreement=0.85))
+    picture = tmp_path / 'page.png'
+    browser = [
+        'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--window-size=900,5000',
+        '--enable-logging=stderr', f'--user-data-dir={tmp_path / "profile"}']
+    path = tmp_path / 'report.html'
+    # A script of the page's own would be refused; the console says so, and what cannot be read.
+    result = subprocess.run(
+        [*browser, f'--screenshot={picture}', path.as_uri()], check=True, timeout=120,
+        capture_output=True, text=True)
+    assert ':CONSOLE' not in result.stderr
+    shown = cv2.imread(str(picture))[..., ::-1]
+    colors = {tuple(color) for color in np.unique(shown.reshape(-1, 3), axis=0).tolist()}
+    # The bars of the class shares, and thousands of colours of the frames.
+    assert colors >= {tuple(SPACE.colors[index]) for index in range(9)} and len(colors) > 1000
 
 
 def test_a_refused_round_names_what_was_not_met_and_what_could_not_be_computed(report):

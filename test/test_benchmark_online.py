@@ -13,7 +13,7 @@ from bkd_core.__main__ import main
 from bkd_core.adaptation.gate import GateSettings
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.adaptation.settings import RoundSettings
-from bkd_core.benchmarks.online import benchmark, chain as chain_module
+from bkd_core.benchmarks.online import benchmark, chain as chain_module, trial
 from bkd_core.benchmarks.online.budget import Budget, BUDGETS
 from bkd_core.benchmarks.online.chart import draw_rounds
 from bkd_core.benchmarks.online.faults import FAULTS, GOOD
@@ -322,6 +322,16 @@ def test_a_trial_tells_what_the_gate_said_and_what_was_true(start, budget, tmp_p
     assert 'show nothing' in black['error'] and black['miou_after'] is None
     thermal = run_trial('wrong camera', 2, budget, start=start, folder=tmp_path / 'thermal')
     assert thermal['error'].startswith('changed_recording: no colour')  # wherever the folder is
+
+
+@pytest.mark.parametrize('kind', [GOOD, 'black frames', 'noise labels'])
+def test_a_round_that_is_refused_for_another_reason_than_its_fault_ends_the_trials(
+        kind, start, budget, tmp_path, monkeypatch):
+    def full(task):
+        raise InputError('the disk is full')
+    monkeypatch.setattr(trial, 'run_round', full)
+    with pytest.raises(InputError, match='disk is full'):
+        run_trial(kind, 0, budget, start=start, folder=tmp_path / 'trial')
 
 
 def test_trials_of_both_kinds_take_turns():

@@ -299,7 +299,7 @@ def _change(before: float, after: float) -> str:
 
 
 def _short(value: float) -> str:
-    return f'{value:.4f}'.rstrip('0').rstrip('.')
+    return f'{round(value, 4) + 0.0:.4f}'.rstrip('0').rstrip('.')  # no minus before a zero
 
 
 def _require_same_measurement(

@@ -179,7 +179,9 @@ def _finite(value: float) -> float | None:
 
 
 def _number(value: float, digits: int = 4, *, sign: str = '') -> str:
-    return f'{value:{sign}.{digits}f}' if math.isfinite(value) else '-'
+    if not math.isfinite(value):
+        return '-'
+    return f'{round(value, digits) + 0.0:{sign}.{digits}f}'  # no minus before a zero
 
 
 def round_card(

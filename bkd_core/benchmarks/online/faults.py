@@ -142,3 +142,5 @@ FAULTS = {
     'shuffled teacher': shuffled_teacher, 'black frames': black_frames,
     'wrong camera': wrong_camera, 'noise labels': noise_labels,
     f'learning rate x{_RATE}': high_rate}
+# Faults that a round refuses before it trains -> what it says then.
+REFUSED_INPUT = {'black frames': 'show nothing', 'wrong camera': 'no colour in the frames'}

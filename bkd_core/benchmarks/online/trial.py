@@ -15,7 +15,7 @@ from bkd_core.adaptation.round import Outcome, run_round
 from bkd_core.adaptation.round_input import RoundTask
 from bkd_core.benchmarks.demo import write_images, write_recording
 from bkd_core.benchmarks.online.budget import Budget
-from bkd_core.benchmarks.online.faults import FAULTS, GOOD
+from bkd_core.benchmarks.online.faults import FAULTS, GOOD, REFUSED_INPUT
 from bkd_core.benchmarks.online.journal import Journal
 from bkd_core.benchmarks.online.world import make_start, score_labelled
 from bkd_core.config_file import to_yaml
@@ -96,6 +96,7 @@ def run_trial(
     :param folder: Of the round.
     :return: What the gate said, without and with labelled frames, and mIoU on other frames of
         the drive before and after, None where there is no student.
+    :raises InputError: If the round is refused for another reason than the fault's.
     """
     drive = Streets(
         domain='target', num_frames=DRIVE_FRAMES, size=budget.gate_size, seed=1000 + number)
@@ -114,6 +115,8 @@ def run_trial(
     try:
         outcome = run_round(task)
     except InputError as error:  # a round that ends without a student changes nothing
+        if kind not in REFUSED_INPUT or REFUSED_INPUT[kind] not in str(error):
+            raise  # the trial is at fault, not the round
         return {
             'is_refused': True, 'is_refused_without_labels': True, 'not_met': [],
             'error': str(error).replace(f'{folder}/', ''), 'miou_before': before,
