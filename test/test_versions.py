@@ -500,7 +500,7 @@ def test_the_command_lists_uses_rolls_back_and_prunes(versions, candidates, caps
     folder = str(versions.folder)
     main(['versions', folder])
     text = capsys.readouterr().out
-    assert 'refused' in text and 'in use' in text and 'it forgot' in text
+    assert 'refused: it forgot' in text and 'in use' in text and 'it is better' not in text
     main(['versions', folder, 'use', '2'])
     assert name_in_use(versions) == 'b'
     main(['versions', folder, 'rollback'])

@@ -67,15 +67,19 @@ class Versions:
         if not versions:
             raise InputError(f"{self.folder}: holds no versions; 'bkd adapt' writes them")
         table = Table()
-        for column in ('version', 'state', 'made (UTC)', 'from', 'MB', 'why'):
+        for column in ('version', 'state', 'made (UTC)', 'from', 'MB'):
             table.add_column(
-                column, justify='right' if column == 'MB' else 'left', no_wrap=column != 'why')
+                column, justify='right' if column == 'MB' else 'left', no_wrap=True)
         for version in versions:
             state = version.state
             if version.is_in_use and state != 'in use':
                 state = f'in use, {state}'
             table.add_row(
                 version.name, state, version.created[:16].replace('T', ' '),
-                version.parent and version.parent[:6] or '-', f'{version.num_bytes / 1e6:.1f}',
-                version.reason)
+                version.parent and version.parent[:6] or '-', f'{version.num_bytes / 1e6:.1f}')
         Console().print(table)
+        for version in versions:
+            if version.state not in ('in use', 'accepted'):
+                print(f'{version.name} {version.state}: {version.reason}')
+        if len(versions) > 1:
+            print(f'What the gate found of each: {self.folder}/VERSION/report.html')
