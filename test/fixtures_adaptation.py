@@ -14,7 +14,8 @@ from bkd_core.experiment import run_experiment
 import pytest
 from tiny_training import PaintedFrames, register_tiny_network, tiny_config
 
-# What SETTINGS of test_adaptation_round.py are, for the command line.
+# What SETTINGS of test_adaptation_round.py are, for the command line, but for the weights of the
+# target. Classes may be lost, so the gate accepts a student though it is worse on the target.
 QUICK_OPTIONS = (
     '--teacher-steps=10', '--student-steps=40', '--checkpoint-steps=8',
     '--teacher-learning-rate=0.01', '--student-learning-rate=0.02',

@@ -6,6 +6,14 @@ The gate: scores of the student in use and of a new one in, a decision out.
 No student is used because it is new. It must keep what it knew (labelled replay), be better on
 held-back target frames by scores that need no labels, and not have collapsed, which is how a
 network gets good scores without labels cheaply. A score that can't be computed refuses it.
+
+The teacher is not judged. A student that is accepted though it is worse has followed a teacher
+that is worse on the target, but the teacher's score on the labelled replay does not tell. In 450
+rounds of a tiny network, to ask that it is at most `max_replay_drop` below the student in use
+would have prevented 5 of 9 such students, and cost 17 of 58 good ones. On CamVid students pass
+their teachers: from the second round on (five were measured) the teacher was 2 to 7 points below
+the student in use on the target and 1.5 to 3.5 on the replay, furthest where the new student was
+better.
 """
 
 from __future__ import annotations
@@ -41,7 +49,10 @@ class GateSettings:
     :param min_class_diversity: The effective number of classes, exp(entropy of the class
         shares), relative to that of the student in use. A scene does not change within the same
         held-back frames: a third less is a collapse, not a correction.
-    :param min_class_share: A class with at least this share of the pixels must not be lost.
+    :param min_class_share: A class with at least this share of the pixels must not be lost. To
+        give up a class can make a student agree more with its teacher and itself: with 0.2 the
+        gate would have accepted 25 of 118 worse students of a tiny network, with 0.01 it does 9,
+        and 68 and 58 of 265 better ones.
     :param lost_class_fraction: It counts as lost below this fraction of its share before.
     :param min_entropy_ratio: Mean entropy relative to the student in use. Adaptation makes a
         network surer, and distillation asks for it; a tenth of the entropy is certainty about
