@@ -11,10 +11,13 @@ from typing import Any, Callable, Protocol
 
 from bkd_core.errors import InputError
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+TURN_S = 0.2
 EXIT_OK = 0
 EXIT_INPUT_ERROR = 2
 # SIGALRM: one of the others that came at a bad moment, once more.
@@ -52,7 +55,9 @@ def run_node(create: Callable[[], Any], name: str, args: list[str] | None = None
 
 def _run(create: Callable[[], Any], name: str, args: list[str] | None) -> int:
     try:
-        rclpy.init(args=args)
+        # Ours alone: rclpy's is a thread that a signal wakes, and that may then touch a guard
+        # condition which the executor has freed meanwhile; the process crashes.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # a bad --ros-args; there is no logging yet
         print(f'{name}: {error}', file=sys.stderr)
         return EXIT_INPUT_ERROR
@@ -63,12 +68,8 @@ def _run(create: Callable[[], Any], name: str, args: list[str] | None) -> int:
         _spin(node)
     except InputError as error:
         code = _report(error, name)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # else: stopped while it was starting; rclpy refuses every call after the signal
     finally:
         _ignore_signals()
         if node is not None:
@@ -128,13 +129,14 @@ class _Watched:
 def _spin(node: Any) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    # Python calls handlers of signals between two turns only, and a turn waits for something.
+    node.create_timer(TURN_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
     node.done.add_done_callback(lambda future: executor.wake())
     watched = _Watched(node.done)
     try:
-        while rclpy.ok() and not node.done.done():
+        while not node.done.done():
             executor.spin_once_until_future_complete(watched)
-        if node.done.done():
-            node.done.result()  # raises what a thread of the node met
+        node.done.result()  # raises what a thread of the node met
     finally:
         executor.remove_node(node)
         executor.shutdown(timeout_sec=0)

@@ -82,3 +82,33 @@ def test_a_signal_while_an_import_lock_is_freed_ends_the_node_as_well():
     done = subprocess.run(
         [sys.executable, '-c', CALLBACK], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, 'goes on\n0\n', '')
+
+
+# A node that nothing wakes; its end takes longer than what rclpy would do at the signal.
+IDLE = """
+import os, signal, sys, threading, time
+from bkd_ros.run_node import run_node
+import rclpy
+from rclpy.node import Node
+from rclpy.task import Future
+
+class Idle(Node):
+    def __init__(self):
+        super().__init__('idle')
+        self.done = Future()
+        threading.Timer(0.5, os.kill, [os.getpid(), getattr(signal, sys.argv[1])]).start()
+
+    def close(self):
+        time.sleep(0.3)
+        print('ok' if rclpy.ok() else 'shut down')
+        self.destroy_node()
+
+sys.exit(run_node(Idle, 'idle', []))
+"""
+
+
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
+def test_a_signal_ends_an_idle_node_and_leaves_its_context_to_the_end(name):
+    done = subprocess.run(
+        [sys.executable, '-c', IDLE, name], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'ok\n', '')
