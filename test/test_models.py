@@ -102,7 +102,9 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(named_network):
     unit = network.size_multiple
     images = torch.rand(2, 3, unit, 2 * unit)
     together = network(images)
-    torch.testing.assert_close(network(images[1:]), together[1:], rtol=1e-3, atol=1e-4)
+    # A logit near 0 is the difference of large ones, whose rounding it keeps.
+    scale = float(together.abs().max())
+    torch.testing.assert_close(network(images[1:]), together[1:], rtol=1e-3, atol=1e-4 * scale)
 
 
 def test_the_number_of_parameters_is_known(named_network):
