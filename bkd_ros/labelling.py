@@ -129,7 +129,10 @@ def load_segmenter(values: dict[str, Any], *, before: Segmenter | None = None) -
         values['model'], runtime=values['runtime'], num_threads=values['num_threads'],
         input_height=values['input_height'] or None, device=values['device'])
     # The first inference is the slow one, and shows here, not at each frame, what is wrong.
-    for *size, count in (before and before.recent_batches) or [(*WARM_UP_SIZE, 1)]:
+    batches = before.recent_batches if before else []
+    if all(count > 1 for *_, count in batches):
+        batches.append((*(batches[-1][:2] if batches else WARM_UP_SIZE), 1))
+    for *size, count in batches:
         try:
             segmenter.warm_up(*size, count)
         except OutOfMemory as error:

@@ -78,15 +78,17 @@ class PlayerNode(Node):
     def _run(self) -> None:
         try:
             self._wait_for_subscribers()
-            num_frames = self._play()
-            while self._values['loop'] and not self._stop.is_set():
+            num_frames = 0
+            while not self._stop.is_set():
                 num_frames += self._play()
-            self._finish(num_frames)
-            self.done.set_result(None)
+                if not self._values['loop']:
+                    break
+            if not self._stop.is_set():
+                self._finish(num_frames)
+                self.done.set_result(None)
         except Exception as error:
-            if self._stop.is_set() or not self.context.ok():
-                return  # stopped: rclpy refuses to publish
-            self.done.set_exception(error)
+            if not self._stop.is_set():
+                self.done.set_exception(error)
 
     def _wait_for_subscribers(self) -> None:
         number = self._values['min_subscribers']

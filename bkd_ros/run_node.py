@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any, Callable, Protocol
 
@@ -42,9 +43,9 @@ def run_node(create: Callable[[], Any], name: str, args: list[str] | None = None
     :param args: Command line, default `sys.argv`.
     :return: Exit code: 0 after a normal end, SIGINT or SIGTERM; 2 after a user's mistake.
     """
-    _interrupt_once()
+    stopped = _interrupt_once()
     try:
-        return _run(create, name, args)
+        return _run(create, name, args, stopped)
     except KeyboardInterrupt:  # before there was a node
         return EXIT_OK
     finally:
@@ -53,7 +54,9 @@ def run_node(create: Callable[[], Any], name: str, args: list[str] | None = None
             signal.signal(number, signal.SIG_IGN)
 
 
-def _run(create: Callable[[], Any], name: str, args: list[str] | None) -> int:
+def _run(
+    create: Callable[[], Any], name: str, args: list[str] | None, stopped: threading.Event,
+) -> int:
     try:
         # Ours alone: rclpy's is a thread that a signal wakes, and that may then touch a guard
         # condition which the executor has freed meanwhile; the process crashes.
@@ -65,7 +68,7 @@ def _run(create: Callable[[], Any], name: str, args: list[str] | None) -> int:
     code = EXIT_OK
     try:
         node = create()
-        _spin(node)
+        _spin(node, stopped)
     except InputError as error:
         code = _report(error, name)
     except KeyboardInterrupt:
@@ -85,16 +88,24 @@ def _report(error: InputError, name: str) -> int:
     return EXIT_INPUT_ERROR
 
 
-def _interrupt_once() -> None:
-    """Let the first SIGINT or SIGTERM end the node, and no further one cut that end short."""
+def _interrupt_once() -> threading.Event:
+    """
+    Let the first SIGINT or SIGTERM end the node, and no further one cut that end short.
+
+    :return: Set by that signal: what is raised in a destructor is printed by Python and lost.
+    """
+    stopped = threading.Event()
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         if _is_import_callback(frame):
             signal.setitimer(signal.ITIMER_REAL, 0.01)
             return
+        stopped.set()
         _ignore_signals()
         raise KeyboardInterrupt
     for number in SIGNALS:
         signal.signal(number, interrupt)
+    return stopped
 
 
 def _is_import_callback(frame: FrameType | None) -> bool:
@@ -126,7 +137,7 @@ class _Watched:
         """Leave it: the executor is woken by the one callback that `_spin` adds."""
 
 
-def _spin(node: Any) -> None:
+def _spin(node: Any, stopped: threading.Event) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     # Python calls handlers of signals between two turns only, and a turn waits for something.
@@ -134,9 +145,10 @@ def _spin(node: Any) -> None:
     node.done.add_done_callback(lambda future: executor.wake())
     watched = _Watched(node.done)
     try:
-        while not node.done.done():
+        while not stopped.is_set() and not node.done.done():
             executor.spin_once_until_future_complete(watched)
-        node.done.result()  # raises what a thread of the node met
+        if node.done.done():
+            node.done.result()  # raises what a thread of the node met
     finally:
         executor.remove_node(node)
         executor.shutdown(timeout_sec=0)

@@ -237,8 +237,9 @@ class SegmentationNode(LifecycleNode):
         self._reference = segmenter, self._read_reference(segmenter)
         for camera in list(self._cameras.values()):
             self._watch_for_shift(camera)
-        if self.context.ok():
-            self._label_info.publish(segmenter)
+        label_info = self._label_info  # None once the node has ended
+        if label_info is not None:
+            label_info.publish(segmenter)
 
     def _read_reference(self, segmenter: Segmenter) -> ShiftReference | None:
         try:

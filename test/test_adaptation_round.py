@@ -31,6 +31,7 @@ from bkd_core.training import Trainer
 from bkd_core.visualization import encode_jpeg
 import cv2
 from fixtures_adaptation import TARGET, train_tiny_model
+from fixtures_models import write_tiny_model
 import numpy as np
 import pytest
 from tiny_training import register_tiny_network
@@ -161,6 +162,26 @@ def test_a_student_that_was_rolled_back_is_not_used_again(
         second.name, 'rolled back', 'It saw ghosts.')
     assert [item.state for item in ModelVersions(task.output).list()] == ['in use', 'rolled back']
     assert not (task.output / '.round').exists()
+
+
+def test_a_student_that_was_refused_may_be_accepted_later_and_the_other_way_round(
+        finished, model, target, tmp_path, monkeypatch):
+    task = task_of(model, target, tmp_path / 'versions')
+    run_stages_from(finished, task, monkeypatch)
+    decide = round_module.decide
+    monkeypatch.setattr(round_module, 'decide', lambda *a, **k: replace(
+        decide(*a, **k), is_accepted=False))
+    assert [run_round(task).version.state for _ in range(2)] == ['refused'] * 2
+    monkeypatch.setattr(round_module, 'decide', decide)
+    accepted = run_round(task).version  # by the same frames and seed: the same student
+    versions = ModelVersions(task.output)
+    assert [item.state for item in versions.list()] == ['accepted', 'refused', 'in use']
+    assert versions.in_use().name == accepted.name
+    versions.use('1')
+    monkeypatch.setattr(round_module, 'decide', lambda *a, **k: replace(
+        decide(*a, **k), is_accepted=False))
+    assert run_round(task).version.state == 'refused'
+    assert versions.in_use().number == 1
 
 
 def test_the_json_report_holds_what_was_measured(finished):
@@ -680,11 +701,17 @@ def test_a_check_finds_what_is_missing_before_there_are_frames(model, tmp_path, 
     for more, fault in (
             (['--replay', str(tmp_path)], 'images: does not exist'),
             (['--labelled', str(tmp_path)], 'images: does not exist'),
+            (['--device', 'cuda:77'], 'cuda:77'), (['--blur-classes', 'rode'], "'road'"),
             (['--teacher', str(tmp_path)], str(tmp_path))):
         with pytest.raises(SystemExit) as stop:
             main([*command, '--check', *more])
         assert stop.value.code == 2 and fault in capsys.readouterr().err
     assert not (tmp_path / 'v').exists()
+    ModelVersions(tmp_path / 'v').begin(write_tiny_model(tmp_path / 'other'), reason='first')
+    ModelVersions(tmp_path / 'v').use('1')
+    with pytest.raises(SystemExit):
+        main([*command, '--check'])
+    assert 'versions of another model' in capsys.readouterr().err
 
 
 def test_restart_throws_away_what_a_stopped_round_reached(

@@ -112,3 +112,40 @@ def test_a_signal_ends_an_idle_node_and_leaves_its_context_to_the_end(name):
     done = subprocess.run(
         [sys.executable, '-c', IDLE, name], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, 'ok\n', '')
+
+
+# Python prints what is raised in a destructor, and goes on.
+DESTRUCTOR = """
+import os, signal, sys
+from bkd_ros.run_node import run_node
+from rclpy.node import Node
+from rclpy.task import Future
+
+class Signal:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(99):
+            pass
+
+class Node(Node):
+    def __init__(self):
+        super().__init__('destructor')
+        self.done = Future()
+        self.timer = self.create_timer(0.1, self.tick)
+
+    def tick(self):
+        self.timer.cancel()
+        Signal()
+
+    def close(self):
+        print('closed')
+        self.destroy_node()
+
+sys.exit(run_node(Node, 'destructor', []))
+"""
+
+
+def test_a_signal_that_comes_in_a_destructor_ends_the_node_as_well():
+    done = subprocess.run(
+        [sys.executable, '-c', DESTRUCTOR], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, 'closed\n')

@@ -36,19 +36,41 @@ def begin_versions(versions: ModelVersions, model: str | Path) -> Version:
     """
     given = model_directory.resolve(model)
     versions.begin(given, reason=_FIRST)
+    names = require_same_model(versions, given)
+    in_use = versions.in_use() or versions.use(names[0])
+    require_whole(in_use)
+    return in_use
+
+
+def require_same_model(versions: ModelVersions, model: Path) -> list[str]:
+    """
+    Return the names of the versions that are a model.
+
+    :param versions: The folder.
+    :param model: The model's directory.
+    :raises InputError: If there is none.
+    """
     names = [
         version.name for version in versions.list()
-        if is_same_model(version.directory, given)]
+        if is_same_model(version.directory, model)]
     if not names:
         raise InputError(
             f"{versions.folder}: holds versions of another model than '{model}'. Give the model "
             'that they began with, the folder itself, or another --output')
-    in_use = versions.in_use() or versions.use(names[0])
-    if in_use.state == 'damaged':
+    return names
+
+
+def require_whole(version: Version) -> None:
+    """
+    Refuse a damaged version in use.
+
+    :param version: The version.
+    :raises InputError: If it is damaged.
+    """
+    if version.state == 'damaged':
         raise InputError(
-            f'{in_use.directory}: the version in use is damaged ({in_use.reason}). Go back: '
-            f'bkd versions {versions.folder} rollback')
-    return in_use
+            f'{version.directory}: the version in use is damaged ({version.reason}). Go back: '
+            f'bkd versions {version.directory.parent} rollback')
 
 
 def is_same_model(directory: Path, other: Path) -> bool:
@@ -136,13 +158,13 @@ def take_up_round(
 
 def version_of(versions: ModelVersions, student: Path, *, parent: str) -> Version | None:
     """
-    Return the version that a round which was killed at its very end made of its student.
+    Return the newest version that a round made of a student, such as one that was killed then.
 
     :param versions: The versions.
     :param student: The student's model directory.
     :param parent: Name of the version that the round was made on.
     """
-    for version in versions.list():
+    for version in reversed(versions.list()):
         if version.parent == parent and is_same_model(version.directory, student):
             return version
     return None

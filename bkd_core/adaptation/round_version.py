@@ -99,9 +99,13 @@ def keep(context: RoundContext, student: Path, decision: Decision) -> Version:
     :param decision: The gate's.
     """
     versions, parent = context.versions, context.parent.name
-    version = version_of(versions, student, parent=parent) or versions.add(
-        student, is_accepted=decision.is_accepted, reason=decision.reason, parent=parent,
-        num_rounds=context.num_rounds + 1)
+    version = version_of(versions, student, parent=parent)
+    # The gate may find otherwise than before, of the same student: by labelled frames, say.
+    if version is None or version.state == 'damaged' or (
+            decision.is_accepted == (version.state == 'refused')):
+        version = versions.add(
+            student, is_accepted=decision.is_accepted, reason=decision.reason, parent=parent,
+            num_rounds=context.num_rounds + 1)
     if decision.is_accepted and version.state != 'rolled back':
         version = versions.use(version.name, only_from=parent)
     versions.prune(int(context.settings.max_megabytes * 1e6))

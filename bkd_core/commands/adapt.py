@@ -10,8 +10,11 @@ import sys
 from typing import Annotated, Literal
 
 from bkd_core import model_directory
+from bkd_core.adaptation.privacy import class_ids
+from bkd_core.adaptation.round_folder import require_same_model, require_whole
 from bkd_core.adaptation.round_input import RoundTask, SourceInput
 from bkd_core.adaptation.settings import RoundSettings
+from bkd_core.adaptation.versions import ModelVersions
 from bkd_core.commands.options import refuse_options, require_training
 from bkd_core.errors import InputError
 import tyro
@@ -122,9 +125,17 @@ class Adapt:
             allow_grey=self.allow_grey)
 
     def _check(self, output: Path) -> None:
-        is_begun = (output / model_directory.POINTER).is_file()
-        SourceInput.open(
-            self._task(output), model_directory.resolve(output if is_begun else self.model))
+        from bkd_core.training import choose_device
+        directory = model_directory.resolve(self.model)
+        if (output / model_directory.POINTER).is_file():
+            versions = ModelVersions(output)
+            require_same_model(versions, directory)
+            in_use = versions.in_use()
+            require_whole(in_use)
+            directory = in_use.directory
+        given = SourceInput.open(self._task(output), directory)
+        class_ids(self.blur_classes, given.spec.label_space)
+        choose_device(self.settings.device)
 
     def _adapt(self, output: Path) -> None:
         from bkd_core.adaptation.round import run_round
