@@ -19,7 +19,13 @@ from bkd_ros.conversions import rgb_to_image  # noqa: E402
 from bkd_ros.label_info import LATCHED_QOS  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from fixtures_adaptation import Hold, QUICK_OPTIONS, TARGET, train_tiny_model  # noqa: E402
+from fixtures_adaptation import (  # noqa: E402
+    fill_store,
+    Hold,
+    QUICK_OPTIONS,
+    TARGET,
+    train_tiny_model,
+)
 from fixtures_ros import node_process, parameter, probe  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -34,7 +40,7 @@ OPTIONS = (
     *QUICK_OPTIONS, '--teacher-steps=100', '--student-steps=200', '--student-learning-rate=0.01',
     '--lambda-target=1.0', '--logit-adjustment=0.0')
 # Of a recording that is played: frames a second, and frames, many more than a round takes.
-RATE = 5
+RATE = 3
 NUM_RECORDED = 2000
 # Every frame of the drive is wanted.
 KEEP_ALL = {
@@ -106,11 +112,15 @@ class Loop:
     :param folder: Where all their files go.
     :param monkeypatch: pytest's fixture.
     :param more: Further arguments of the nodes.
+    :param hold_at: Where the round waits to be let go on.
     """
 
-    def __init__(self, stack, folder, monkeypatch, *more):
+    def __init__(self, stack, folder, monkeypatch, *more, hold_at=''):
         (folder / 'customize').mkdir()
-        Hold(folder / 'customize', monkeypatch)  # the round knows the tiny network
+        # Also by it, the round knows the tiny network.
+        self.hold = Hold(folder / 'customize', monkeypatch)
+        if hold_at:
+            self.hold.at(hold_at)
         model = train_tiny_model(folder / 'trained')
         self.store, self.versions = folder / 'store', ModelVersions(folder / 'versions')
         shared = {'model': model, 'versions': self.versions.folder}
@@ -215,17 +225,14 @@ def played(stack, recording):
 @pytest.mark.slow
 def test_a_recording_that_is_played_ends_in_a_better_student_and_no_frame_is_lost(
         tmp_path, monkeypatch):
-    # What is collected, and so what a round learns from, is the same in every run.
-    write_recording(tmp_path / 'collected', range(1, len(TARGET) + 1))
-    write_recording(tmp_path / 'drive', range(len(TARGET) + 1, NUM_RECORDED + 1))
+    # What was collected, and so what the round learns from, is the same in every run.
+    fill_store(tmp_path / 'store')
+    write_recording(tmp_path / 'drive', range(1, NUM_RECORDED + 1))
     with contextlib.ExitStack() as stack:
-        loop = Loop(stack, tmp_path, monkeypatch, *deep_queues(NAMESPACE))
+        loop = Loop(stack, tmp_path, monkeypatch, *deep_queues(NAMESPACE), hold_at='teacher')
+        loop.pause_collecting(True)
         labels = loop.ears.subscribe(
             Image, f'{NAMESPACE}/segmentation_node/labels', DEEP_QOS)
-        assert played(stack, tmp_path / 'collected').wait() == 0
-        loop.ears.wait_until(
-            lambda: loop.num_stored() == len(TARGET), 'all in the store')
-        loop.pause_collecting(True)
         player = played(stack, tmp_path / 'drive')
 
         def play_until(condition, what):
@@ -234,6 +241,8 @@ def test_a_recording_that_is_played_ends_in_a_better_student_and_no_frame_is_los
                 return condition()
             loop.ears.wait_until(is_met, what, patience_s=ROUND_PATIENCE_S)
 
+        play_until(lambda: len(labels) > len(TARGET), 'labels of the original model')
+        loop.hold.release()
         play_until(loop.is_adapted, 'the end of a round')
         version = loop.versions.in_use()
         play_until(lambda: loop.serves(version), 'the new student')
